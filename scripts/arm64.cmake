@@ -1,0 +1,16 @@
+# The cross build for arm64 (make arm64): Debian's cross compilers; programs run under
+# qemu-user.  Libraries come from build/deps/arm64 only.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+set(CMAKE_STRIP aarch64-linux-gnu-strip)
+set(CMAKE_FIND_ROOT_PATH ${CMAKE_CURRENT_LIST_DIR}/../build/deps/arm64)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+find_program(ADIT_QEMU NAMES qemu-aarch64-static qemu-aarch64)
+if(ADIT_QEMU)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${ADIT_QEMU})
+endif()
