@@ -1,0 +1,43 @@
+#include "base/byte_ring.h"
+
+#include <algorithm>
+
+namespace adit {
+
+void ByteRing::append(Bytes in) {
+  while (!in.empty()) {
+    const auto used = static_cast<std::size_t>(end_ - base_);
+    if (used == chunks_.size() * kChunkBytes)
+      chunks_.push_back(std::make_unique_for_overwrite<std::uint8_t[]>(kChunkBytes));
+    const std::size_t at = used % kChunkBytes;
+    const std::size_t n = std::min(in.size(), kChunkBytes - at);
+    std::memcpy(chunks_.back().get() + at, in.data(), n);
+    end_ += n;
+    in = in.subspan(n);
+  }
+}
+
+Bytes ByteRing::peek(std::uint64_t offset) const {
+  CHECK(offset >= begin_);
+  CHECK(offset <= end_);
+  if (offset == end_) return {};
+  const auto index = static_cast<std::size_t>((offset - base_) / kChunkBytes);
+  const auto at = static_cast<std::size_t>((offset - base_) % kChunkBytes);
+  const auto n = std::min<std::uint64_t>(kChunkBytes - at, end_ - offset);
+  return {chunks_[index].get() + at, static_cast<std::size_t>(n)};
+}
+
+void ByteRing::release(std::uint64_t offset) {
+  begin_ = std::clamp(offset, begin_, end_);
+  if (begin_ == end_) {
+    chunks_.clear();
+    base_ = end_;
+    return;
+  }
+  while (begin_ - base_ >= kChunkBytes) {
+    chunks_.pop_front();
+    base_ += kChunkBytes;
+  }
+}
+
+}  // namespace adit

@@ -1,0 +1,96 @@
+// Every bound of the program, with its reason. Configuration may lower or raise some of them; these are
+// the values without configuration. Relations between them are asserted below.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/time.h"
+
+namespace adit::limits {
+
+inline constexpr std::size_t operator""_KiB(unsigned long long n) { return n << 10; }
+inline constexpr std::size_t operator""_MiB(unsigned long long n) { return n << 20; }
+
+// --- visitors ---
+// A hello with post-quantum key shares and ECH is some 2 to 6 KiB; a TLS record holds 16 KiB.
+inline constexpr std::size_t kHelloBytesMax = 16_KiB;
+// Browsers offer two or three protocols; each kept name costs some 32 bytes for 2 on the wire.
+inline constexpr std::size_t kAlpnNamesMax = 64;
+// From accept to a whole ClientHello; a slow phone on a lossy network needs a few seconds.
+inline constexpr Duration kHelloDeadline = 10s;
+// Visitors whose hello is not complete, per thread: beyond it the oldest is closed.
+inline constexpr std::size_t kHalfOpenVisitorsMax = 16384;
+// Connections of one source address at a time, hello or forwarded.
+inline constexpr std::size_t kVisitorsPerAddressMax = 1024;
+inline constexpr std::size_t kVisitorsMax = 100'000;  // per thread
+// A forwarded connection on which nothing moves.
+inline constexpr Duration kVisitorIdle = 1h;
+// After one direction ended, the other may stay quiet this long.
+inline constexpr Duration kHalfClosedIdle = 5min;
+inline constexpr Duration kDialDeadline = 10s;
+// Pause of a listener when descriptors or memory ran out (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+inline constexpr Duration kAcceptPause = 100ms;
+inline constexpr int kListenBacklog = 4096;
+// Unacknowledged data to a dead peer fails after this (TCP_USER_TIMEOUT).
+inline constexpr Duration kTcpUserTimeout = 30s;
+// A silent TCP connection is probed after this, then each kTcpUserTimeout decides (TCP_KEEPIDLE).
+inline constexpr Duration kTcpKeepAliveIdle = 5min;
+
+// --- loop ---
+inline constexpr std::size_t kReceiveBufferBytes = 16_KiB;
+inline constexpr std::size_t kReceiveBuffers = 256;     // per thread, in the provided ring
+// Hold a burst of coalesced datagrams (UDP_GRO): at most 64 KiB by the IP length field.
+inline constexpr std::size_t kDatagramBufferBytes = 64_KiB + 512;
+inline constexpr std::size_t kDatagramBuffers = 64;     // per thread
+inline constexpr std::size_t kCompletionsPerTurnMax = 512;
+inline constexpr std::size_t kSplicePipeBytes = 1_MiB;  // asked for; 256 KiB is taken where refused
+inline constexpr std::size_t kSplicePipeBytesMin = 256_KiB;
+inline constexpr std::size_t kSplicePipesIdleMax = 16;  // kept for the next bulk stream, per thread
+// Bytes one direction may move in one turn before others run.
+inline constexpr std::size_t kPumpTurnBytesMax = 1_MiB;
+// Promotion to splice: bytes received in one turn, seen this many turns in a row.
+inline constexpr std::size_t kPromoteTurnBytes = 48_KiB;
+inline constexpr unsigned kPromoteTurns = 2;
+inline constexpr std::size_t kMailboxMessagesMax = 65536;  // waiting for one thread
+// Names being looked up at a time, per thread; more are refused with EAGAIN.
+inline constexpr std::size_t kResolvesMax = 1024;
+
+// --- links and sessions ---
+inline constexpr std::size_t kControlFrameBytesMax = 64_KiB;
+inline constexpr std::size_t kPreambleBytesMax = 1_KiB;
+inline constexpr std::size_t kServicesPerAgentMax = 64;
+inline constexpr std::size_t kNamesPerServiceMax = 16;
+inline constexpr std::size_t kStreamsPerSessionMax = 1024;
+inline constexpr std::size_t kLinksPerKeyMax = 4;       // the oldest is closed beyond it
+inline constexpr std::size_t kUnauthenticatedLinksMax = 1024;  // in handshake or before HELLO
+// What a sender keeps of one stream until the far side has handed it on: 1 bandwidth-delay product at
+// 160 Mbit/s and 100 ms.
+inline constexpr std::size_t kStreamRetainBytesMax = 2_MiB;
+inline constexpr std::size_t kSessionRetainBytesMax = 64_MiB;
+// Flow-control credit that a receiver gives on one stream: what it may have to buffer when the socket
+// behind it does not take anything.
+inline constexpr std::size_t kStreamWindowBytes = 1_MiB;
+inline constexpr std::size_t kLinkWindowBytes = 16_MiB;
+inline constexpr Duration kLinkHandshakeDeadline = 10s;
+inline constexpr Duration kHelloFrameDeadline = 10s;    // from handshake to HELLO, from HELLO to WELCOME
+inline constexpr Duration kLinkIdleTimeout = 15s;
+inline constexpr Duration kLinkKeepAlive = 5s;
+inline constexpr Duration kSessionResumeWindow = 30s;
+inline constexpr Duration kReconnectDelayMin = 200ms;
+inline constexpr Duration kReconnectDelayMax = 60s;
+inline constexpr Duration kDrainDeadline = 30s;
+inline constexpr std::size_t kAckEveryBytes = 64_KiB;   // an ACK frame at the latest after so many
+inline constexpr Duration kAckDelayMax = 25ms;          // or so long
+
+static_assert(kStreamWindowBytes <= kStreamRetainBytesMax,
+              "what is in flight towards a blocked receiver must fit what the sender retains");
+static_assert(kStreamRetainBytesMax * 16 <= kSessionRetainBytesMax,
+              "a few bulk streams must not use up a session");
+static_assert(kHelloBytesMax <= kStreamRetainBytesMax);
+static_assert(kLinkKeepAlive * 2 < kLinkIdleTimeout, "one lost PING must not end a link");
+static_assert(kLinkIdleTimeout < kSessionResumeWindow,
+              "an agent that notices a dead link late still finds its session");
+static_assert(kPreambleBytesMax < kControlFrameBytesMax);
+
+}  // namespace adit::limits
