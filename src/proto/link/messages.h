@@ -1,0 +1,91 @@
+// The JSON bodies of adit/1 control frames. Parsing is strict about types and bounds and lenient about
+// unknown members, so that either side may be newer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/result.h"
+
+namespace adit::link {
+
+inline constexpr unsigned kProtocolVersion = 1;
+
+// What one side has handed on of a stream (FIN counts as one): where the other side goes on from.
+struct StreamOffset {
+  StreamNumber stream;
+  std::uint64_t handed = 0;
+};
+
+struct ServiceWanted {
+  ServiceNumber number;
+  std::string kind;                 // "tls"
+  std::vector<std::string> names;   // empty: the key's own name under each domain of the relay
+};
+
+struct ResumeRequest {
+  std::string session;
+  ByteVector proof;                  // HMAC-SHA256(secret, exporter of this link), see resume_proof()
+  // Stream numbers the agent has ever seen: all up to seen_floor, and these above it. A stream that the
+  // relay still has, the agent has seen and does not list is over at the agent.
+  std::uint64_t seen_floor = 0;
+  std::vector<std::uint64_t> seen_above;
+  std::vector<StreamOffset> streams;
+};
+
+struct Hello {
+  unsigned version = kProtocolVersion;
+  std::string software;
+  std::vector<ServiceWanted> services;
+  std::optional<ResumeRequest> resume;
+};
+
+struct ServiceGranted {
+  ServiceNumber number;
+  std::vector<std::string> names;
+};
+
+struct Welcome {
+  std::string software;
+  std::string session;
+  ByteVector secret;               // 32 bytes; empty when resumed: the one given before stays
+  bool resumed = false;
+  std::uint16_t public_port = 443;  // of the names granted, for the URL
+  std::uint8_t affinity = 0;       // first byte for the connection id of a link that resumes this session
+  std::uint64_t resume_window_ms = 0;
+  std::vector<ServiceGranted> services;
+  std::uint64_t next_stream = 1;   // streams below it that are not listed are over at the relay
+  std::vector<StreamOffset> streams;
+};
+
+struct Refused {
+  std::string code;                // stable: "unknown_key", "name_not_granted", "name_taken", …
+  std::string text;
+  std::uint64_t retry_after_ms = 0;
+  bool again = false;              // whether trying again can help without a person's doing
+};
+
+struct Goaway {
+  std::uint64_t deadline_ms = 0;
+};
+
+ByteVector to_json(const Hello& m);
+ByteVector to_json(const Welcome& m);
+ByteVector to_json(const Refused& m);
+ByteVector to_json(const Goaway& m);
+Result<Hello> parse_hello(Bytes body);
+Result<Welcome> parse_welcome(Bytes body);
+Result<Refused> parse_refused(Bytes body);
+Result<Goaway> parse_goaway(Bytes body);
+
+// Label of the TLS exporter (RFC 8446 §7.5) whose value a resumption proof covers: a proof is worth nothing on
+// another connection.
+inline constexpr std::string_view kResumeLabel = "EXPORTER-adit-resume";
+inline constexpr std::size_t kResumeExportBytes = 32;
+inline constexpr std::size_t kResumeSecretBytes = 32;
+
+}  // namespace adit::link
