@@ -1,0 +1,220 @@
+// The keys of an agent.
+
+#include <map>
+
+#include "app/config_keys.h"
+#include "route/name.h"
+
+namespace adit::app {
+
+Result<std::string> parse_pin(std::string_view text) {
+  constexpr std::string_view kPrefix = "sha256/";
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const Error bad{0, "\"" + std::string(text.substr(0, 80)) +
+                         "\" is not a pin: sha256/ and the base64 of 32 bytes"};
+  if (!text.starts_with(kPrefix)) return bad;
+  std::string_view digits = text.substr(kPrefix.size());
+  if (digits.size() == 44 && digits.ends_with('=')) digits.remove_suffix(1);
+  // 32 bytes are 42 digits and 4 bits: the last digit's two low bits are zero.
+  if (digits.size() != 43 || digits.find_first_not_of(kDigits) != digits.npos) return bad;
+  if (kDigits.find(digits.back()) % 4 != 0) return bad;
+  return std::string(kPrefix) + std::string(digits) + "=";
+}
+
+namespace {
+
+constexpr std::uint16_t kRelayPort = 443;
+constexpr std::size_t kRelaysMax = 16;
+
+Result<HostPort> parse_target(std::string_view text) { return HostPort::parse(text); }
+
+Result<HostPort> parse_relay(std::string_view text) {
+  if (text.find_first_not_of("0123456789") == text.npos)
+    return Error{0, "\"" + std::string(text) + "\" is not a host"};
+  auto address = HostPort::parse(text, kRelayPort);
+  if (!address || IpAddress::parse(address->host)) return address;
+  auto host = route::parse_name(address->host);
+  if (!host) return std::move(host).error();
+  return HostPort{std::move(*host), address->port};
+}
+
+// What a service asks for: its key's own name, a label, a name or a wildcard.
+Result<std::string> parse_wanted(std::string_view text) {
+  if (text == "{id}") return std::string(text);
+  return route::parse_pattern(text);
+}
+
+// --- relay ---
+
+std::optional<RelayEndpoint> read_relay(const Node& item, std::string_view path, Reading& r) {
+  std::optional<Node> split;
+  if (!std::holds_alternative<NodeTable>(item.value)) {
+    split = split_item(item, path, "address", r);
+    if (!split) return std::nullopt;
+  }
+  const Node& node = split ? *split : item;
+  const auto& table = std::get<NodeTable>(node.value);
+  const std::size_t faults = r.errors.size();
+  if (!check_item(node, {"relay", {"address", "name", "pin"}, "address"}, r)) return std::nullopt;
+  RelayEndpoint out;
+  if (auto address = r.parsed(*find(table, "address"), "relay.address", parse_relay)) {
+    out.address = std::move(*address);
+    out.name = out.address.host;
+  }
+  if (const Node* name = find(table, "name"))
+    out.name = r.parsed(*name, "relay.name", route::parse_name).value_or("");
+  if (const Node* pin = find(table, "pin"))
+    out.pin = r.parsed(*pin, "relay.pin", parse_pin).value_or("");
+  if (r.errors.size() != faults) return std::nullopt;
+  return out;
+}
+
+Node write_relay(const RelayEndpoint& relay) {
+  NodeTable table;
+  table.push_back({"address", {}, {relay.address.text(), {}}});
+  if (relay.name != relay.address.host) table.push_back({"name", {}, {relay.name, {}}});
+  if (!relay.pin.empty()) table.push_back({"pin", {}, {relay.pin, {}}});
+  return {std::move(table), {}};
+}
+
+// --- service ---
+
+const std::vector<std::string> kModeWords = {"terminate", "passthrough"};
+const std::vector<std::string> kKindWords = {"tls"};
+
+void read_service_names(const Node& node, ServiceConfig& out, Reading& r) {
+  const auto items = r.items(node, "service.name");
+  if (items.size() > limits::kNamesPerServiceMax)
+    r.fault(node.place, "service.name",
+            "more than " + std::to_string(limits::kNamesPerServiceMax) + " names");
+  out.names.clear();
+  for (const Node* item : items)
+    if (auto name = r.parsed(*item, "service.name", parse_wanted))
+      out.names.push_back(std::move(*name));
+}
+
+void read_service_files(const Node& node, const NodeTable& table, ServiceConfig& out,
+                        Reading& r) {
+  const Node* certificate = find(table, "certificate");
+  const Node* key = find(table, "key");
+  if (certificate != nullptr)
+    out.certificate = r.text(*certificate, "service.certificate").value_or("");
+  if (key != nullptr) out.key = r.text(*key, "service.key").value_or("");
+  if (out.mode == TlsMode::Passthrough && (certificate != nullptr || key != nullptr)) {
+    r.fault((certificate != nullptr ? certificate : key)->place, "service",
+            "in the mode passthrough the certificate is the local service's own",
+            "leave certificate and key out, or write mode = \"terminate\"");
+  } else if ((certificate == nullptr) != (key == nullptr)) {
+    r.fault(node.place, "service", "certificate and key belong together", "give both or none");
+  }
+}
+
+std::optional<ServiceConfig> read_service(const Node& item, std::string_view path, Reading& r) {
+  std::optional<Node> split;
+  if (!std::holds_alternative<NodeTable>(item.value)) {
+    split = split_item(item, path, "to", r);
+    if (!split) return std::nullopt;
+  }
+  const Node& node = split ? *split : item;
+  const auto& table = std::get<NodeTable>(node.value);
+  const std::size_t faults = r.errors.size();
+  const bool complete =
+      check_item(node, {"service", {"kind", "mode", "name", "to", "certificate", "key"}, "to"}, r);
+  ServiceConfig out;
+  if (const Node* kind = find(table, "kind")) r.choice(*kind, "service.kind", kKindWords);
+  if (const Node* mode = find(table, "mode"))
+    out.mode = static_cast<TlsMode>(r.choice(*mode, "service.mode", kModeWords).value_or(0));
+  if (const Node* name = find(table, "name")) read_service_names(*name, out, r);
+  if (const Node* to = find(table, "to"))
+    out.to = r.parsed(*to, "service.to", parse_target).value_or(HostPort{});
+  read_service_files(node, table, out, r);
+  if (!complete || r.errors.size() != faults) return std::nullopt;
+  return out;
+}
+
+Node write_service(const ServiceConfig& service) {
+  NodeTable table;
+  NodeList names;
+  for (const std::string& name : service.names) names.push_back({name, {}});
+  table.push_back({"kind", {}, {kKindWords[static_cast<std::size_t>(service.kind)], {}}});
+  table.push_back({"mode", {}, {kModeWords[static_cast<std::size_t>(service.mode)], {}}});
+  table.push_back({"name", {}, {std::move(names), {}}});
+  table.push_back({"to", {}, {service.to.text(), {}}});
+  if (!service.certificate.empty())
+    table.push_back({"certificate", {}, {service.certificate, {}}});
+  if (!service.key.empty()) table.push_back({"key", {}, {service.key, {}}});
+  return {std::move(table), {}};
+}
+
+// --- the rows ---
+
+std::vector<Key<AgentConfig>> make_keys() {
+  std::vector<Key<AgentConfig>> keys;
+  keys.push_back(text_key<AgentConfig>(
+      {"", "state_dir", "DIR", "where the agent keeps its state", Shape::Scalar, kStateDirFallback},
+      [](auto& c) -> auto& { return c.state_dir; }));
+  keys.push_back(text_key<AgentConfig>(
+      {"", "key", "FILE",
+       "PEM private key, the agent's identity; made on first use", Shape::Scalar,
+       "agent.key in the state directory"},
+      [](auto& c) -> auto& { return c.key; }));
+  keys.push_back(text_key<AgentConfig>(
+      {"", "roots", "FILE", "PEM file of the CAs that may vouch for relays", Shape::Scalar,
+       "the system's"},
+      [](auto& c) -> auto& { return c.roots; }));
+  add_common_keys(keys);
+  keys.push_back(list_key<AgentConfig>(
+      {"", "relay", "HOST[:PORT][,name=NAME][,pin=PIN]", "relay to link to (port 443 by default)",
+       Shape::Items},
+      [](auto& c) -> auto& { return c.relays; }, read_relay, write_relay));
+  keys.push_back(list_key<AgentConfig>(
+      {"", "service", "HOST:PORT[,name=NAME][,mode=MODE]...",
+       "local service to expose; also certificate=FILE and key=FILE", Shape::Items},
+      [](auto& c) -> auto& { return c.services; }, read_service, write_service));
+  return keys;
+}
+
+}  // namespace
+
+const std::vector<Key<AgentConfig>>& keys_of(const AgentConfig*) {
+  static const std::vector<Key<AgentConfig>> keys = make_keys();
+  return keys;
+}
+
+void fill_defaults(AgentConfig& config, const Environment& environment) {
+  if (config.state_dir.empty()) config.state_dir = default_state_dir(environment);
+  if (config.state_dir.empty()) return;
+  if (config.key.empty()) config.key = config.state_dir + "/agent.key";
+}
+
+void check_whole(const AgentConfig& config, Reading& r) {
+  if (config.relays.empty() && !r.given("relay"))
+    r.missing("there is no relay",
+            "give --relay HOST, ADIT_AGENT_RELAY, or a [[relay]] in the file");
+  if (config.relays.size() > kRelaysMax)
+    r.fault(r.place("relay[16]"), "relay", "more than 16 relays");
+  if (config.services.empty() && !r.given("service"))
+    r.missing("there is no service",
+            "give --service HOST:PORT, ADIT_AGENT_SERVICE, or a [[service]] in the file");
+  if (config.services.size() > limits::kServicesPerAgentMax)
+    r.fault(r.place("service[" + std::to_string(limits::kServicesPerAgentMax) + "]"), "service",
+            "more than " + std::to_string(limits::kServicesPerAgentMax) + " services");
+  if (config.state_dir.empty())
+    r.missing("there is no state directory: HOME is not set", "give --state-dir DIR");
+
+  for (std::size_t i = 0; i < config.relays.size(); ++i)
+    for (std::size_t k = 0; k < i; ++k)
+      if (config.relays[i].address == config.relays[k].address)
+        r.fault(r.place("relay[" + std::to_string(i) + "]"), "relay.address",
+                config.relays[i].address.text() + " is linked to twice");
+  std::map<std::string, std::size_t> owner;
+  for (std::size_t i = 0; i < config.services.size(); ++i)
+    for (const std::string& name : config.services[i].names)
+      if (!owner.emplace(name, i).second)
+        r.fault(r.place("service[" + std::to_string(i) + "]"), "service.name",
+                "\"" + name + "\" is asked for twice",
+                name == "{id}" ? "give each service a name of its own" : "");
+}
+
+}  // namespace adit::app

@@ -1,0 +1,241 @@
+#include "app/relay_main.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <csignal>
+#include <optional>
+#include <thread>
+
+#include "app/log_sink.h"
+#include "app/relay_settings.h"
+#include "app/version.h"
+#include "crypto/init.h"
+#include "io/cares_resolver.h"
+#include "io/signals.h"
+
+namespace adit::app {
+
+namespace {
+
+WallTime wall_clock() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return WallTime{std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec};
+}
+
+// What the threads share while they start and stop; each writes its own row, the barriers order it.
+struct Startup {
+  explicit Startup(unsigned n) : rows(n), step(n) { threads.entries.resize(n); }
+
+  struct Row {
+    std::string backend;
+    std::optional<Error> error;
+  };
+  service::RelayThreads threads;
+  std::vector<Row> rows;
+  std::barrier<> step;
+
+  const Error* first_error() const {
+    for (const Row& row : rows)
+      if (row.error) return &*row.error;
+    return nullptr;
+  }
+};
+
+// The operator's side, on thread 0: signals, reload, drain.
+class Control {
+ public:
+  Control(const RelayCommand& command, const Environment& environment, Log& log, Startup& startup,
+          io::Loop& loop)
+      : command_(command), environment_(environment), log_(log), startup_(startup), loop_(loop),
+        watch_(loop, Delegate<void()>::to<&Control::on_watch>(this)),
+        agents_seen_(stamp(command.config.authorized_agents)) {}
+
+  Status start() {
+    static constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
+    auto opened = io::Signals::open(loop_, kSignals, io::Signals::Handler::to<&Control::on_signal>(this));
+    if (!opened) return std::move(opened).error();
+    signals_ = std::move(*opened);
+    watch_.set(loop_.now() + 1s);
+    return {};
+  }
+
+ private:
+  void on_signal(int signal) {
+    if (signal == SIGHUP) return reload("SIGHUP");
+    if (draining_) return stop_now();
+    draining_ = true;
+    log_.info("relay.draining", {{"deadline_s", command_.config.limits.drain / 1s}});
+    for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
+      service::RelayThread::post(startup_.threads, i,
+                                 [deadline = command_.config.limits.drain, &s = startup_,
+                                  i](service::RelayThread& t) {
+        t.drain(deadline, Delegate<void()>::to<&io::Loop::stop>(s.threads.entries[i].loop));
+      });
+    }
+  }
+  // A second signal: the operator does not want to wait.
+  void stop_now() {
+    for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
+      service::RelayThread::post(startup_.threads, i, [&s = startup_, i](service::RelayThread&) {
+        s.threads.entries[i].loop->stop();
+      });
+    }
+  }
+  void reload(std::string_view why) {
+    auto loaded = load_relay_config(command_.sources, environment_);
+    for (const ConfigError& e : loaded.errors) log_.error("relay.config_error", {{"what", e.text()}});
+    if (!loaded) return log_.error("relay.reload_refused", {{"kept", "the running configuration"}});
+    const SettingsAndFaults made = make_settings(loaded.config);
+    for (const std::string& f : made.faults) log_.error("relay.agents_file", {{"what", f}});
+    agents_seen_ = stamp(command_.config.authorized_agents);
+    for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
+      service::RelayThread::post(startup_.threads, i, [settings = made.settings](service::RelayThread& t) {
+        t.reload(settings);
+      });
+    }
+    log_.info("relay.reloaded", {{"why", why}, {"agents", made.settings.agents.size()},
+                                 {"routes", made.settings.rules.size()}});
+  }
+  // authorized_agents is re-read when it changes, so that `adit allow` works at once.
+  void on_watch() {
+    watch_.set(loop_.now() + 1s);
+    if (stamp(command_.config.authorized_agents) != agents_seen_) reload("authorized_agents");
+  }
+  static std::int64_t stamp(const std::string& path) {
+    struct stat s {};
+    if (::stat(path.c_str(), &s) != 0) return 0;
+    return std::int64_t{s.st_mtim.tv_sec} * 1'000'000'000 + s.st_mtim.tv_nsec +
+           static_cast<std::int64_t>(s.st_ino) + s.st_size;
+  }
+
+  const RelayCommand& command_;
+  const Environment& environment_;
+  Log& log_;
+  Startup& startup_;
+  io::Loop& loop_;
+  io::Timer watch_;
+  std::int64_t agents_seen_;
+  std::unique_ptr<io::Signals> signals_;
+  bool draining_ = false;
+};
+
+struct Shared {
+  const RelayCommand& command;
+  const Environment& environment;
+  Log& log;
+  const service::RelaySettings& settings;
+  const crypto::TlsContext& tls;
+  const RelayIdentity& identity;
+};
+
+// One thread from its loop to its end. The barriers: every loop is there before messages are sent, every
+// thread listens before any serves, all have stopped before the first is destroyed, and all services are
+// destroyed before the first loop is.
+void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
+  auto& row = startup.rows[index];
+  std::unique_ptr<io::Loop> loop;
+  std::unique_ptr<io::Resolver> resolver;
+  std::optional<service::RelayThread> thread;
+  std::optional<Control> control;
+  if (auto choice = choose_loop(shared.command.config.io_backend); !choice) {
+    row.error = choice.error();
+  } else {
+    loop = std::move(choice->loop);
+    row.backend = choice->reason;
+    auto opened = io::make_cares_resolver(*loop, {});
+    if (!opened) {
+      row.error = opened.error();
+    } else {
+      resolver = std::move(*opened);
+      thread.emplace(index, startup.threads, *loop, *resolver, shared.log, shared.settings, shared.tls,
+                     shared.identity.reset_secret);
+      startup.threads.entries[index] = {loop.get(), &*thread};
+    }
+  }
+  startup.step.arrive_and_wait();
+  if (startup.first_error() == nullptr) {
+    if (auto ok = thread->listen(make_ports(shared.command.config)); !ok) row.error = ok.error();
+    if (index == 0 && !row.error) {
+      control.emplace(shared.command, shared.environment, shared.log, startup, *loop);
+      if (auto ok = control->start(); !ok) row.error = ok.error();
+    }
+  }
+  startup.step.arrive_and_wait();
+  if (startup.first_error() == nullptr) {
+    if (index == 0) {
+      shared.log.info("relay.ready", {{"version", version()}, {"backend", row.backend},
+                                      {"threads", startup.rows.size()},
+                                      {"key", shared.identity.pin}});
+    }
+    loop->run();
+  }
+  startup.step.arrive_and_wait();
+  control.reset();
+  thread.reset();
+  startup.step.arrive_and_wait();
+  resolver.reset();
+}
+
+}  // namespace
+
+Result<io::LoopChoice> choose_loop(IoBackend backend) {
+  switch (backend) {
+    case IoBackend::Uring: return io::make_loop(io::Backend::Uring);
+    case IoBackend::Epoll: return io::make_loop(io::Backend::Epoll);
+    case IoBackend::Auto: break;
+  }
+  return io::make_loop();
+}
+
+int run_relay(const RelayCommand& command, const Environment& environment) {
+  const RelayConfig& config = command.config;
+  crypto::init();
+  LogSink log(STDERR_FILENO, config.log, wants_colour(STDERR_FILENO, environment), wall_clock);
+  auto identity = load_identity(config, wall_clock());
+  if (!identity) {
+    log.error("relay.identity", {{"what", identity.error().what}});
+    return exit_code::kConfiguration;
+  }
+  auto tls = make_link_tls(*identity);
+  if (!tls) {
+    log.error("relay.certificate", {{"what", tls.error().what}});
+    return exit_code::kConfiguration;
+  }
+  if (identity->self_signed) {
+    log.warn("relay.self_signed", {{"what", "development certificate: agents pin or remember its key"},
+                                   {"pin", identity->pin}});
+  }
+  if (config.open) {
+    log.warn("relay.open", {{"what", "every agent is admitted to its own {id} name (--open)"}});
+  }
+  const SettingsAndFaults made = make_settings(config);
+  for (const std::string& f : made.faults) log.error("relay.agents_file", {{"what", f}});
+  for (const ListenConfig& l : config.listen)
+    log.info("relay.listen", {{"address", l.address.text()}, {"tcp", l.tcp}, {"udp", l.udp}});
+
+  const unsigned count =
+      config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());
+  Startup startup(count);
+  const Shared shared{command, environment, log, made.settings, *tls, *identity};
+  // Signals are for thread 0: the others inherit a mask without them.
+  sigset_t blocked, before;
+  sigemptyset(&blocked);
+  for (int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&blocked, s);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  std::vector<std::jthread> threads;
+  for (unsigned i = 1; i < count; ++i)
+    threads.emplace_back([i, &shared, &startup] { run_thread(i, shared, startup); });
+  run_thread(0, shared, startup);
+  threads.clear();
+  if (const Error* e = startup.first_error()) {
+    log.error("relay.start_failed", {{"what", e->what}});
+    return e->code == EADDRINUSE ? exit_code::kTaken : exit_code::kConfiguration;
+  }
+  log.info("relay.stopped");
+  return exit_code::kDone;
+}
+
+}  // namespace adit::app

@@ -1,0 +1,43 @@
+// Connects to a host by name: resolves, then tries one address after the other until one answers or the
+// deadline passes.
+#pragma once
+
+#include <vector>
+
+#include "base/address.h"
+#include "io/loop.h"
+#include "io/resolver.h"
+
+namespace adit::flow {
+
+class Dialer {
+ public:
+  // Called once, as the last thing; the dialer may be destroyed in it.
+  using Done = Delegate<void(Result<io::Socket>)>;
+
+  Dialer(io::Loop& loop, io::Resolver& resolver, Done done);
+  void dial(const HostPort& to, Deadline deadline);
+
+ private:
+  void on_resolved(const Result<std::vector<Address>>& addresses);
+  void try_next();
+  void on_connected(const io::Completion& c);
+  void on_deadline();
+  void on_attempt_over();
+  void fail(Error error);
+
+  io::Loop& loop_;
+  io::Resolver& resolver_;
+  Done done_;
+  Instant deadline_;
+  std::vector<Address> addresses_;
+  std::size_t next_ = 0;
+  Error last_;
+  io::ResolveRequest request_;
+  io::Socket socket_;
+  io::Op connect_;
+  io::Timer timer_;       // of the whole
+  io::Timer attempt_;     // of one address, so that one that drops packets leaves time for the next
+};
+
+}  // namespace adit::flow

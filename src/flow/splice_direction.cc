@@ -1,0 +1,88 @@
+#include "flow/splice_direction.h"
+
+#include "base/limits.h"
+#include "flow/pump.h"
+#include "flow/tcp_stream.h"
+
+namespace adit::flow {
+
+namespace {
+// Below this a chunk does not pay for its two system calls more than a copy would (measured: from pieces of
+// about 32 KiB up splice wins).
+constexpr std::size_t kSmallChunkBytes = 16 * 1024;
+constexpr std::uint8_t kSmallChunksMax = 16;
+}  // namespace
+
+SpliceDirection::SpliceDirection(Pump& pump, std::uint8_t direction, TcpStream& from, TcpStream& to,
+                                 io::SplicePipe pipe)
+    : pump_(pump),
+      direction_(direction),
+      from_(from),
+      to_(to),
+      pipe_(std::move(pipe)),
+      ready_(io::Op::Handler::to<&SpliceDirection::on_ready>(this)) {}
+
+SpliceDirection::~SpliceDirection() { pump_.bulk_.pipes().give_back(std::move(pipe_)); }
+
+bool SpliceDirection::still_copying() {
+  if (state_ != State::Suspending) return false;
+  if (!from_.quiet() || !from_.readable().empty()) return true;
+  wait(State::Reading);
+  return false;
+}
+
+void SpliceDirection::wait(State state) {
+  state_ = state;
+  const bool writing = state == State::Writing;
+  pump_.loop_.poll(ready_, (writing ? to_ : from_).socket().raw(),
+                   writing ? io::kWritable : io::kReadable);
+}
+
+void SpliceDirection::on_ready(const io::Completion& c) {
+  if (c.result < 0) {
+    TcpStream& end = state_ == State::Writing ? to_ : from_;
+    return end.fail(errno_error(-c.result, "poll"));
+  }
+  pump_.bulk_.push(*this);
+}
+
+std::size_t SpliceDirection::run_chunk() {
+  if (state_ == State::Suspending) {
+    still_copying();
+    return 0;
+  }
+  if (state_ == State::Reading && !ended_) {
+    const auto in = io::splice_in(from_.socket(), pipe_, limits::kSplicePipeBytes);
+    if (!in) return from_.fail(in.error()), 0;
+    if (in->would_block()) return wait(State::Reading), 0;
+    ended_ = in->end;
+    small_chunks_ = in->bytes >= kSmallChunkBytes ? 0 : static_cast<std::uint8_t>(small_chunks_ + 1);
+  }
+  std::size_t moved = 0;
+  if (pipe_.held() > 0) {
+    const auto out = io::splice_out(pipe_, to_.socket());
+    if (!out) return to_.fail(out.error()), 0;
+    moved = *out;
+    pump_.moved(direction_, moved);
+  }
+  if (pipe_.held() > 0) return wait(State::Writing), moved;
+  if (ended_) {
+    from_.set_ended();
+    return pump_.end_direction(direction_), moved;  // destroys this
+  }
+  if (small_chunks_ >= kSmallChunksMax) {
+    demote();
+  } else {
+    wait(State::Reading);
+  }
+  return moved;
+}
+
+void SpliceDirection::demote() {
+  TcpStream& from = from_;
+  Pump& pump = pump_;
+  pump.direction_[direction_].splice.reset();  // destroys this
+  from.resume();
+}
+
+}  // namespace adit::flow

@@ -1,0 +1,231 @@
+#include "service/edge/edge.h"
+
+#include <cerrno>
+
+#include "service/edge/farewell.h"
+#include "service/edge/forward.h"
+#include "service/edge/visitor_hello.h"
+
+namespace adit::service {
+
+namespace {
+
+constexpr std::string_view kPlainHttpAnswer =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 41\r\n"
+    "Connection: close\r\n\r\nThis port speaks TLS: use https:// here.\n";
+
+Edge::Counters make_counters(Metrics& m) {
+  const auto refused = [&m](std::string_view reason) -> Counter& {
+    return m.counter("adit_visitors_refused_total", "reason=\"" + std::string(reason) + "\"");
+  };
+  return {m.counter("adit_visitors_accepted_total"),
+          refused("address_limit"),
+          refused("half_open_limit"),
+          refused("visitor_limit"),
+          m.counter("adit_accept_errors_total"),
+          m.counter("adit_visitors_routed_total", "to=\"static\""),
+          m.counter("adit_visitors_routed_total", "to=\"agent\""),
+          m.counter("adit_upstream_dial_failures_total"),
+          m.counter("adit_visitor_bytes_total", "direction=\"in\""),
+          m.counter("adit_visitor_bytes_total", "direction=\"out\""),
+          m.gauge("adit_visitors_open")};
+}
+
+}  // namespace
+
+struct Edge::Listener {
+  Listener(Edge& e, io::Socket s)
+      : edge(e),
+        socket(std::move(s)),
+        accept(io::Op::Handler::to<&Listener::on_accepted>(this)),
+        pause(e.loop_, Delegate<void()>::to<&Listener::start>(this)) {}
+
+  void start() { edge.loop_.accept(accept, socket); }
+  void on_accepted(const io::Completion& c) { edge.on_accepted(*this, c); }
+
+  Edge& edge;
+  io::Socket socket;
+  io::Op accept;
+  io::Timer pause;
+};
+
+Edge::Edge(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& metrics,
+           const EdgeLimits& limits, const route::RouterTable& table,
+           std::vector<StaticUpstreams> upstreams, AgentDoor& agents)
+    : loop_(loop),
+      resolver_(resolver),
+      log_(log),
+      metrics_(metrics),
+      limits_(limits),
+      table_(table),
+      agents_(agents),
+      counters_(make_counters(metrics)),
+      bulk_(loop) {
+  set_upstreams(std::move(upstreams));
+}
+
+Edge::~Edge() {
+  listeners_.clear();
+  hellos_.clear();
+  forwards_.clear();
+  farewells_.clear();
+}
+
+void Edge::listen(io::Socket listener) {
+  listeners_.push_back(std::make_unique<Listener>(*this, std::move(listener)));
+  listeners_.back()->start();
+}
+
+void Edge::close_listeners() { listeners_.clear(); }
+
+void Edge::set_upstreams(std::vector<StaticUpstreams> upstreams) {
+  for (auto& old : upstreams_) retired_upstreams_.push_back(std::move(old));
+  upstreams_.clear();
+  for (auto& u : upstreams) upstreams_.push_back(std::make_unique<StaticUpstreams>(std::move(u)));
+  if (forwards_.size() == 0) retired_upstreams_.clear();
+}
+
+void Edge::abort_all() {
+  hellos_.clear();
+  forwards_.clear();
+  farewells_.clear();
+}
+
+// --- accept ------------------------------------------------------------------------------------------
+
+void Edge::on_accepted(Listener& listener, const io::Completion& c) {
+  if (c.result >= 0) {
+    counters_.accepted.add();
+    admit(loop_.adopt(c.result));
+    if (!c.more) listener.start();
+    return;
+  }
+  if (c.result == -ECANCELED) return;
+  counters_.accept_errors.add();
+  // Out of descriptors or memory: it passes, and until then trying again at once would only burn time.
+  // Whatever else it is, the relay does not stop accepting for it.
+  if (const auto held = once_.admit(loop_.now(), static_cast<std::uint64_t>(-c.result)); held >= 0) {
+    log_.warn("edge.accept_failed",
+              {{"error", errno_error(-c.result, "accept").what}, {"suppressed", held}});
+  }
+  if (!c.more) listener.pause.set(loop_.now() + limits::kAcceptPause);
+}
+
+void Edge::enter(const Address& peer) { ++per_address_[peer.ip]; }
+
+void Edge::leave(const Address& peer) {
+  const auto found = per_address_.find(peer.ip);
+  CHECK(found != per_address_.end());
+  if (--found->second == 0) per_address_.erase(found);
+}
+
+void Edge::admit(io::Socket socket) {
+  const Address peer = loop_.peer_address(socket);
+  enter(peer);
+  if (per_address_[peer.ip] > limits_.visitors_per_address) {
+    counters_.refused_address.add();
+    log_once(peer, "edge.address_limit", {}, "more connections than one address may have");
+    // Not worth a TLS record: a flood would get an answer for each packet.
+    loop_.abort_on_close(socket);
+    return leave(peer);
+  }
+  if (hellos_.size() + forwards_.size() >= limits_.visitors) {
+    counters_.refused_total.add();
+    log_once(peer, "edge.visitor_limit", {}, "as many visitors as this thread may have");
+    loop_.abort_on_close(socket);
+    return leave(peer);
+  }
+  if (hellos_.size() >= limits_.half_open) {
+    // The oldest has had the most time; a flood pushes itself out.
+    VisitorHello& oldest = *hellos_.oldest();
+    counters_.refused_half_open.add();
+    log_once(oldest.peer_, "edge.half_open_limit", {}, "too many connections without a hello");
+    leave(oldest.peer_);
+    hellos_.erase(oldest);
+  }
+  hellos_.add(std::make_unique<VisitorHello>(*this, std::move(socket), peer))
+      .start(loop_.now() + limits_.hello_deadline);
+}
+
+// --- route -------------------------------------------------------------------------------------------
+
+void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
+  const std::vector<std::string_view> alpn(hello.alpn.begin(), hello.alpn.end());
+  route::RouteQuery query;
+  query.transport = route::Transport::Tcp;
+  query.local_port = visitor.local.port;
+  if (!hello.sni.empty()) query.sni = hello.sni;
+  query.alpn = alpn;
+  query.source = visitor.peer.ip;
+  const route::Destination destination = route::decide(table_, query);
+
+  if (const auto* agent = std::get_if<route::AgentName>(&destination)) {
+    counters_.routed_agent.add();
+    leave(visitor.peer);  // counted again where it is pumped, which may be another thread
+    return agents_.visit(std::move(visitor), agent->key);
+  }
+  if (const auto* fixed = std::get_if<route::StaticRoute>(&destination))
+    return forward_static(std::move(visitor), fixed->index);
+
+  // Rows whose service is not part of this build answer as an unknown protocol or name would.
+  std::string_view reason = "unknown_name";
+  TlsAlert alert = TlsAlert::UnrecognizedName;
+  if (const auto* none = std::get_if<route::NoMatch>(&destination)) {
+    reason = route::name(none->reason);
+  } else if (std::holds_alternative<route::Link>(destination) ||
+             std::holds_alternative<route::AcmeChallenge>(destination)) {
+    reason = "no_application_protocol";
+    alert = TlsAlert::NoApplicationProtocol;
+  } else if (std::holds_alternative<route::RelayHttps>(destination)) {
+    reason = "relay_name";
+  }
+  log_once(visitor.peer, "edge.no_route", hello.sni, reason);
+  turn_away(std::move(visitor.socket), visitor.peer, alert, reason, hello.sni);
+}
+
+void Edge::forward_static(Visitor visitor, std::size_t index) {
+  CHECK(index < upstreams_.size());
+  Forward& forward = forwards_.add(std::make_unique<Forward>(*this, std::move(visitor)));
+  forward.dial(*upstreams_[index]);
+}
+
+void Edge::pump(Visitor visitor, std::unique_ptr<flow::Duplex> far) {
+  enter(visitor.peer);
+  forwards_.add(std::make_unique<Forward>(*this, std::move(visitor))).pump(std::move(far));
+}
+
+void Edge::turn_away(io::Socket socket, const Address& peer, TlsAlert alert, std::string_view reason,
+                     std::string_view) {
+  count_refused(reason);
+  farewell(std::move(socket), peer).say(fatal_alert(alert));
+}
+
+Farewell& Edge::farewell(io::Socket socket, const Address& peer) {
+  if (farewells_.size() >= limits_.half_open) farewells_.erase(*farewells_.oldest());
+  return farewells_.add(std::make_unique<Farewell>(*this, std::move(socket), peer));
+}
+
+void Edge::refuse_hello(io::Socket socket, const Address& peer, HelloFault fault) {
+  count_refused("bad_hello");
+  Farewell& last = farewell(std::move(socket), peer);
+  if (fault == HelloFault::PlainHttp) return last.say(as_bytes(kPlainHttpAnswer));
+  if (const auto description = alert(fault)) return last.say(fatal_alert(*description));
+  last.say({});
+}
+
+// --- saying so ---------------------------------------------------------------------------------------
+
+void Edge::count_refused(std::string_view reason) {
+  metrics_.counter("adit_visitors_refused_total", "reason=\"" + std::string(reason) + "\"").add();
+}
+
+void Edge::log_once(const Address& peer, std::string_view event, std::string_view sni,
+                    std::string_view detail) {
+  const std::uint64_t key =
+      AddressHash{}(peer.ip) ^ (std::hash<std::string_view>{}(event) * 0x9e3779b97f4a7c15u);
+  const auto held = once_.admit(loop_.now(), key);
+  if (held < 0) return;
+  log_.info(event, {{"peer", peer.ip.text()}, {"sni", sni}, {"detail", detail}, {"suppressed", held}});
+}
+
+}  // namespace adit::service

@@ -1,0 +1,33 @@
+// One visitor from accept to a whole ClientHello. Waits: its receive op and its deadline.
+#pragma once
+
+#include "base/list.h"
+#include "io/loop.h"
+#include "proto/tls_hello/hello_reader.h"
+
+namespace adit::service {
+
+class Edge;
+
+class VisitorHello final : public ListNode<VisitorHello> {
+ public:
+  VisitorHello(Edge& edge, io::Socket socket, const Address& peer);
+  void start(Instant deadline);
+
+ private:
+  friend class Edge;
+  void on_receive(const io::Completion& c);
+  void on_deadline();
+  void refuse(const Error& error);
+  void finish();
+
+  Edge& edge_;
+  io::Socket socket_;
+  Address peer_;
+  HelloReader reader_;
+  ByteVector late_;  // came behind the hello while the receive was being ended
+  io::Op receive_;
+  io::Timer deadline_;
+};
+
+}  // namespace adit::service

@@ -1,0 +1,220 @@
+#include "service/relay/relay_thread.h"
+
+namespace adit::service {
+
+namespace {
+
+std::vector<StaticUpstreams> make_upstreams(const RelaySettings& settings) {
+  std::vector<StaticUpstreams> out;
+  for (const std::vector<HostPort>& to : settings.upstreams)
+    out.push_back({to, route::Upstreams(to.size())});
+  return out;
+}
+
+route::AgentAccess make_access(const RelaySettings& s) {
+  return route::AgentAccess(s.domains, s.open, s.agents);
+}
+
+// How often a draining thread looks whether the last visitor has gone.
+constexpr Duration kDrainCheck = 100ms;
+
+}  // namespace
+
+route::RouterTable RelayThread::make_table(const RelaySettings& settings) {
+  route::RouterTable table;
+  for (const std::string& domain : settings.domains) table.relay_names[domain];
+  auto routes = route::StaticRoutes::build(settings.rules);
+  CHECK(routes);  // configuration was checked
+  table.routes = std::move(*routes);
+  return table;
+}
+
+RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::Loop& loop,
+                         io::Resolver& resolver, Log& log, const RelaySettings& settings,
+                         const crypto::TlsContext& tls, Bytes reset_secret)
+    : index_(index),
+      threads_(threads),
+      loop_(loop),
+      log_(log),
+      tls_(tls),
+      reset_secret_(reset_secret.begin(), reset_secret.end()),
+      table_(make_table(settings)),
+      edge_(loop, resolver, log, metrics_, settings.edge, table_, make_upstreams(settings),
+            static_cast<AgentDoor&>(*this)),
+      drain_deadline_(loop, Delegate<void()>::to<&RelayThread::on_drain_deadline>(this)),
+      drain_check_(loop, Delegate<void()>::to<&RelayThread::check_drained>(this)) {
+  tunnel_.emplace(loop, log, metrics_, settings.tunnel, make_access(settings), table_,
+                  settings.public_port, edge_, static_cast<Fabric&>(*this));
+  if (index == 0) authority_.emplace();
+}
+
+// Visitors first: their pumps end streams of the sessions. Then links, then the ports they are sent through.
+RelayThread::~RelayThread() {
+  edge_.close_listeners();
+  edge_.abort_all();
+  tunnel_.reset();
+  ports_.clear();
+}
+
+std::uint32_t RelayThread::count() const {
+  return static_cast<std::uint32_t>(threads_.entries.size());
+}
+
+Status RelayThread::listen(const RelayPorts& ports) {
+  for (const Address& at : ports.tcp) {
+    auto listener = loop_.listen_tcp(at, io::ListenOptions{true, limits::kListenBacklog});
+    if (!listener) return std::move(listener).error().with("tcp " + at.text());
+    edge_.listen(std::move(*listener));
+  }
+  for (const Address& at : ports.udp) {
+    io::UdpOptions options;
+    options.reuse_port = true;
+    auto socket = loop_.open_udp(at, options);
+    if (!socket) return std::move(socket).error().with("udp " + at.text());
+    ports_.push_back(std::make_unique<LinkPort>(loop_, std::move(*socket), ports_.size(), tls_,
+                                                reset_secret_, metrics_, *tunnel_,
+                                                static_cast<Fabric&>(*this)));
+  }
+  return {};
+}
+
+// --- names -------------------------------------------------------------------------------------------
+
+void RelayThread::claim(ClaimRequest request) {
+  const bool posted = post(threads_, 0, [r = std::move(request)](RelayThread& first) {
+    first.decide_claim(r);
+  });
+  // Full: the link's own deadline ends the wait, and the agent tries again.
+  if (!posted) metrics_.counter("adit_messages_dropped_total").add();
+}
+
+void RelayThread::decide_claim(const ClaimRequest& request) {
+  const NameAuthority::Outcome outcome = authority_->claim(request);
+  if (outcome.answer.refused_code.empty()) {
+    broadcast({NameChange::Kind::Claim, request.key_id, request.session, request.thread,
+               request.names});
+  }
+  for (const route::NameOwner& old : outcome.superseded) {
+    post(threads_, old.thread,
+         [session = old.session](RelayThread& t) { t.tunnel_->end_session(session); });
+  }
+  post(threads_, request.thread,
+       [answer = outcome.answer](RelayThread& t) { t.tunnel_->on_claimed(answer); });
+}
+
+void RelayThread::release(const std::string& key_id, std::uint64_t session) {
+  post(threads_, 0, [key_id, session](RelayThread& first) {
+    first.authority_->release(key_id, session);
+    first.broadcast({NameChange::Kind::ReleaseSession, key_id, session, 0, {}});
+  });
+}
+
+// Messages between two threads keep their order, so every table sees the authority's order.
+void RelayThread::broadcast(const NameChange& change) {
+  for (std::uint32_t i = 0; i < count(); ++i)
+    post(threads_, i, [change](RelayThread& t) { apply(t.table_.agents, change); });
+}
+
+// --- hand-over ---------------------------------------------------------------------------------------
+
+namespace {
+// What crosses: a bare descriptor, closed by the message if it is never run.
+class BareVisitor {
+ public:
+  BareVisitor(io::Loop& from, Visitor visitor)
+      : from_(from), raw_(visitor.socket.release()), rest_(std::move(visitor)) {}
+  BareVisitor(BareVisitor&& o) noexcept
+      : from_(o.from_), raw_(std::exchange(o.raw_, -1)), rest_(std::move(o.rest_)) {}
+  ~BareVisitor() {
+    if (raw_ >= 0) from_.adopt(raw_).reset();
+  }
+  Visitor land(io::Loop& loop) {
+    rest_.socket = loop.adopt(std::exchange(raw_, -1));
+    return std::move(rest_);
+  }
+
+ private:
+  io::Loop& from_;
+  int raw_;
+  Visitor rest_;
+};
+}  // namespace
+
+void RelayThread::hand_over(std::uint32_t thread, Visitor visitor, const std::string& pattern) {
+  const bool posted =
+      post(threads_, thread,
+           [bare = BareVisitor(loop_, std::move(visitor)), pattern](RelayThread& t) mutable {
+             const route::NameOwner* owner = t.table_.agents.owner_of(pattern);
+             const bool here = owner != nullptr && owner->thread == t.index_;
+             // A name that moved on meanwhile is served as gone: visitors are not chased around.
+             t.tunnel_->serve(bare.land(t.loop_), here ? owner->session : 0,
+                              here ? owner->service : ServiceNumber{0});
+           });
+  if (!posted) metrics_.counter("adit_messages_dropped_total").add();
+}
+
+void RelayThread::pass_on(std::uint32_t thread, StrayDatagram datagram) {
+  post(threads_, thread, [d = std::move(datagram)](RelayThread& t) {
+    if (d.port < t.ports_.size()) t.ports_[d.port]->adopt(d);
+  });
+}
+
+// --- reload, drain, status ---------------------------------------------------------------------------
+
+void RelayThread::reload(const RelaySettings& settings) {
+  route::RouterTable fresh = make_table(settings);
+  table_.relay_names = std::move(fresh.relay_names);
+  table_.routes = std::move(fresh.routes);
+  edge_.set_upstreams(make_upstreams(settings));
+  edge_.set_limits(settings.edge);
+  tunnel_->set_limits(settings.tunnel);
+  tunnel_->set_access(make_access(settings));
+}
+
+void RelayThread::drain(Duration deadline, Delegate<void()> drained) {
+  drained_ = drained;
+  edge_.close_listeners();
+  tunnel_->go_away(deadline);
+  drain_deadline_.set(loop_.now() + deadline);
+  check_drained();
+}
+
+void RelayThread::check_drained() {
+  if (!edge_.idle()) return drain_check_.set(loop_.now() + kDrainCheck);
+  on_drain_deadline();
+}
+
+void RelayThread::on_drain_deadline() {
+  drain_check_.stop();
+  drain_deadline_.stop();
+  if (!edge_.idle()) log_.warn("relay.drain_deadline", {{"visitors", edge_.forwarded()}});
+  edge_.abort_all();
+  tunnel_->close_all();
+  drained_();
+}
+
+ThreadStatus RelayThread::status() const {
+  ThreadStatus out;
+  out.thread = index_;
+  out.half_open = edge_.half_open();
+  out.forwarded = edge_.forwarded();
+  out.links = tunnel_->links();
+  for (const auto& [number, session] : tunnel_->session_table()) {
+    ThreadStatus::Agent a;
+    a.key_id = session->key().text;
+    a.state = link::name(session->state());
+    for (const GrantedName& n : session->names()) a.names.push_back(n.pattern);
+    a.streams = session->streams().stream_count();
+    if (RelayLink* link = session->link()) {
+      const flow::CarrierStats s = link->carrier().stats();
+      a.carrier = s.name;
+      a.peer = s.peer.text();
+      a.rtt = s.rtt;
+    }
+    out.agents.push_back(std::move(a));
+  }
+  out.metrics = metrics_.sample();
+  return out;
+}
+
+}  // namespace adit::service

@@ -1,0 +1,144 @@
+// One thread of the relay: its edge, its UDP ports, its tunnel, and its place among the others. Threads talk
+// by messages only; thread 0 also holds the name authority.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "crypto/tls_context.h"
+#include "io/loop.h"
+#include "io/resolver.h"
+#include "route/access.h"
+#include "route/router.h"
+#include "service/edge/edge.h"
+#include "service/relay/name_authority.h"
+#include "service/tunnel/fabric.h"
+#include "service/tunnel/link_port.h"
+#include "service/tunnel/tunnel.h"
+
+namespace adit::service {
+
+// What configuration says, as each thread gets its own copy of it.
+struct RelaySettings {
+  std::vector<std::string> domains;
+  std::vector<route::StaticRule> rules;         // the same order as upstreams
+  std::vector<std::vector<HostPort>> upstreams;
+  bool open = false;
+  std::vector<route::AgentGrant> agents;
+  EdgeLimits edge;
+  TunnelLimits tunnel;
+  std::uint16_t public_port = 443;
+};
+
+// The addresses on which every thread listens.
+struct RelayPorts {
+  std::vector<Address> tcp, udp;
+};
+
+// For `status`: what one thread has.
+struct ThreadStatus {
+  struct Agent {
+    std::string key_id, carrier, peer, state;
+    std::vector<std::string> names;
+    std::size_t streams = 0;
+    Duration rtt{};
+  };
+  std::uint32_t thread = 0;
+  std::size_t half_open = 0, forwarded = 0, links = 0;
+  std::vector<Agent> agents;
+  std::vector<MetricSample> metrics;
+};
+
+class RelayThread;
+
+// All threads of a relay, in the order of their index. Filled before the first runs, never changed after.
+struct RelayThreads {
+  struct Entry {
+    io::Loop* loop = nullptr;
+    RelayThread* thread = nullptr;
+  };
+  std::vector<Entry> entries;
+};
+
+class RelayThread final : private Fabric, private AgentDoor {
+ public:
+  // `tls` outlives the threads. `reset_secret`: 32 bytes, the same for all.
+  RelayThread(std::uint32_t index, const RelayThreads& threads, io::Loop& loop,
+              io::Resolver& resolver, Log& log, const RelaySettings& settings,
+              const crypto::TlsContext& tls, Bytes reset_secret);
+  ~RelayThread();
+
+  // Binds and begins to serve. EADDRINUSE and EACCES name the address.
+  Status listen(const RelayPorts& ports);
+
+  // --- on this thread only (from messages) ---
+  void reload(const RelaySettings& settings);
+  // Stops accepting, tells the agents; `drained` is called when nothing is left, at the deadline at the latest.
+  void drain(Duration deadline, Delegate<void()> drained);
+  ThreadStatus status() const;
+  Metrics& metrics() { return metrics_; }
+
+  // Runs `work` (a callable taking RelayThread&) on the thread with this index.
+  template <class Work>
+  static bool post(const RelayThreads& threads, std::uint32_t index, Work work);
+
+ private:
+  std::uint32_t index() const override { return index_; }
+  std::uint32_t count() const override;
+  void claim(ClaimRequest request) override;
+  void release(const std::string& key_id, std::uint64_t session) override;
+  void hand_over(std::uint32_t thread, Visitor visitor, const std::string& pattern) override;
+  void pass_on(std::uint32_t thread, StrayDatagram datagram) override;
+
+  void visit(Visitor visitor, const std::string& pattern) override {
+    tunnel_->visit(std::move(visitor), pattern);
+  }
+
+  void decide_claim(const ClaimRequest& request);     // thread 0
+  void broadcast(const NameChange& change);
+  void check_drained();
+  void on_drain_deadline();
+  static route::RouterTable make_table(const RelaySettings& settings);
+
+  const std::uint32_t index_;
+  const RelayThreads& threads_;
+  io::Loop& loop_;
+  Log& log_;
+  const crypto::TlsContext& tls_;
+  const ByteVector reset_secret_;
+  Metrics metrics_;
+  route::RouterTable table_;
+  Edge edge_;
+  std::vector<std::unique_ptr<LinkPort>> ports_;  // outlive the links of the tunnel
+  std::optional<Tunnel> tunnel_;
+  std::optional<NameAuthority> authority_;        // thread 0
+
+  io::Timer drain_deadline_;
+  io::Timer drain_check_;
+  Delegate<void()> drained_;
+};
+
+namespace detail {
+template <class Work>
+class ThreadMessage final : public io::Message {
+ public:
+  ThreadMessage(RelayThread& thread, Work work) : thread_(thread), work_(std::move(work)) {}
+  void run() override { work_(thread_); }
+
+ private:
+  RelayThread& thread_;
+  Work work_;
+};
+}  // namespace detail
+
+template <class Work>
+bool RelayThread::post(const RelayThreads& threads, std::uint32_t index, Work work) {
+  const RelayThreads::Entry& to = threads.entries[index];
+  return to.loop->post(
+      std::make_unique<detail::ThreadMessage<Work>>(*to.thread, std::move(work)));
+}
+
+}  // namespace adit::service

@@ -1,0 +1,57 @@
+// One UDP port of the relay on one thread: sorts datagrams to links, accepts new ones, answers what needs no
+// state, and passes on what belongs to another thread.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+
+#include "base/metrics.h"
+#include "crypto/tls_context.h"
+#include "flow/quic_link.h"
+#include "io/loop.h"
+#include "proto/quic/endpoint.h"
+#include "service/tunnel/fabric.h"
+#include "service/tunnel/tunnel.h"
+
+namespace adit::service {
+
+class LinkPort final : public flow::DatagramPort {
+ public:
+  // `index`: of this port among the relay's, the same on every thread. `reset_secret`: 32 bytes, the same on
+  // every thread. `tls` outlives the links.
+  LinkPort(io::Loop& loop, io::Socket socket, std::size_t index, const crypto::TlsContext& tls,
+           Bytes reset_secret, Metrics& metrics, Tunnel& tunnel, Fabric& fabric);
+
+  ~LinkPort();  // after its links: the tunnel goes first
+
+  // A datagram that another thread passed on.
+  void adopt(const StrayDatagram& datagram);
+
+  Result<std::size_t> send(const quic::Outgoing& batch) override;
+  void wait_writable(flow::QuicLink& link) override;
+
+ private:
+  void on_datagrams(const io::Completion& c);
+  void on_writable(const io::Completion& c);
+  // `stray`: passed on by another thread already; it is not passed on again.
+  void sort(const quic::Path& path, std::uint8_t ecn, Bytes datagram, bool stray);
+  void accept(const quic::Path& path, std::uint8_t ecn, Bytes datagram);
+  void after_feed(flow::QuicLink& link);
+  void forget(flow::QuicLink& link);
+
+  io::Loop& loop_;
+  io::Socket socket_;
+  const std::size_t index_;
+  const crypto::TlsContext& tls_;
+  Tunnel& tunnel_;
+  Fabric& fabric_;
+  quic::Settings settings_;
+  quic::Endpoint endpoint_;
+  std::unordered_map<quic::Connection*, flow::QuicLink*> links_;
+  List<flow::QuicLink, flow::QuicLink> blocked_;
+  io::Op receive_;
+  io::Op writable_;
+  Counter &datagrams_, &stray_, &unroutable_;
+};
+
+}  // namespace adit::service

@@ -1,0 +1,129 @@
+// The streams of one agent at one relay, kept over the links that carry them. Relay and agent use the same
+// class; only the relay opens streams. What a stream has sent stays here until the far side says that it
+// was handed to the socket behind it, so a lost link costs a pause and no byte (architecture: Continuity).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/id.h"
+#include "base/list.h"
+#include "flow/carrier.h"
+#include "flow/duplex.h"
+#include "io/loop.h"
+#include "proto/link/frames.h"
+#include "proto/link/messages.h"
+#include "proto/link/seen_numbers.h"
+#include "service/tunnel/session_stream.h"
+
+namespace adit::service {
+
+enum class Role : std::uint8_t { Relay, Agent };
+
+struct SessionLimits {
+  std::size_t streams_max = 0;
+  std::size_t retain_stream_bytes = 0;
+  std::size_t retain_session_bytes = 0;
+};
+
+// Agent: a visitor's stream has come. The session keeps the stream; `end` is its end for a pump, and
+// destroying it without finish() or abort() resets the stream.
+class StreamAcceptor {
+ public:
+  virtual void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) = 0;
+
+ protected:
+  ~StreamAcceptor() = default;
+};
+
+class Session {
+ public:
+  // `acceptor`: agent only, else null.
+  Session(io::Loop& loop, Role role, const SessionLimits& limits, StreamAcceptor* acceptor);
+  ~Session();  // open streams are reset
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Relay: a new stream; without a link it waits for one. `preamble.stream` is chosen here. Null when
+  // streams_max is reached.
+  std::unique_ptr<flow::Duplex> open_stream(link::Preamble preamble);
+
+  // --- links ---
+  // Relay: `resume` of the HELLO. Agent: what WELCOME said. On an error of the peer nothing is attached.
+  Status attach_relay(flow::Carrier& carrier, const link::ResumeRequest* resume);
+  Status attach_agent(flow::Carrier& carrier, const link::Welcome& welcome);
+  // The link is gone; streams are kept.
+  void detach();
+  bool attached() const { return carrier_ != nullptr; }
+  // Relay: streams this side still has, for WELCOME (after attach_relay, which prunes). Agent: for HELLO.
+  std::vector<link::StreamOffset> offsets() const;
+  std::uint64_t next_stream() const { return next_stream_; }
+  const link::SeenNumbers& seen() const { return seen_; }
+
+  // --- from the carrier ---
+  void on_stream_opened(flow::CarrierStream id);
+  void on_stream_readable(flow::CarrierStream id);
+  void on_stream_reset(flow::CarrierStream id, std::uint64_t code);
+  void on_stream_closed(flow::CarrierStream id);
+  // Frames of the control channel; an error is the peer's fault and ends the link.
+  Status on_ack(Bytes body);
+  Status on_reset(Bytes body);
+
+  // Every stream ends with `code`: the session is over.
+  void end(link::ResetCode code);
+
+  std::size_t stream_count() const { return streams_.size(); }
+  std::size_t retained_bytes() const { return retained_; }
+
+ private:
+  friend class SessionStream;
+  friend class StreamEnd;
+  using Streams = std::map<StreamNumber, std::unique_ptr<SessionStream>>;
+
+  SessionStream* by_carrier(flow::CarrierStream id);
+  void carry(SessionStream& stream, flow::CarrierStream id);
+  Status resume_streams(const link::ResumeRequest& resume);
+  void open_waiting();
+  bool open_on_carrier(SessionStream& stream);
+  void read_preamble(flow::CarrierStream id);
+  void adopt(flow::CarrierStream id, const link::Preamble& preamble);
+  void refuse(flow::CarrierStream id, link::ResetCode code);
+  // From streams.
+  void ack_due(SessionStream& stream, bool at_once);
+  void released();               // room came free, or an end is to be told something
+  void wait(SessionStream& stream);
+  void reset_by_us(SessionStream& stream, link::ResetCode code);
+  void leave_carrier(SessionStream& stream);
+  void maybe_retire(SessionStream& stream);
+  void erase(SessionStream& stream);
+  void send_acks();
+  void run_task();
+  void tell(SessionStream& stream);
+
+  io::Loop& loop_;
+  const Role role_;
+  const SessionLimits limits_;
+  StreamAcceptor* const acceptor_;
+  flow::Carrier* carrier_ = nullptr;
+
+  Streams streams_;
+  std::map<flow::CarrierStream, SessionStream*> carried_;
+  std::map<flow::CarrierStream, bool> unnamed_;  // agent: preamble not complete yet
+  // Reset streams whose bytes the carrier may still point at, until it says the stream is closed.
+  std::map<flow::CarrierStream, std::unique_ptr<SessionStream>> closing_;
+  std::uint64_t next_stream_ = 1;                // relay
+  link::SeenNumbers seen_;                       // agent
+  std::size_t retained_ = 0;
+
+  std::vector<StreamNumber> acks_;               // streams with something to tell
+  std::vector<StreamNumber> waiting_;            // ends to be told of room or bytes
+  std::vector<StreamNumber> retired_;            // to be erased at the end of the turn
+  bool opening_ = false;                         // streams wait for the carrier's stream limit
+  io::Timer ack_timer_;
+  io::Task task_;
+};
+
+}  // namespace adit::service

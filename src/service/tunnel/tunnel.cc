@@ -1,0 +1,347 @@
+#include "service/tunnel/tunnel.h"
+
+#include <algorithm>
+
+namespace adit::service {
+
+Tunnel::Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& limits,
+               route::AgentAccess access, const route::RouterTable& table,
+               std::uint16_t public_port, Edge& edge, Fabric& fabric)
+    : loop_(loop),
+      log_(log),
+      metrics_(metrics),
+      limits_(limits),
+      access_(std::move(access)),
+      table_(table),
+      public_port_(public_port),
+      edge_(edge),
+      fabric_(fabric),
+      next_session_((std::uint64_t{fabric.index()} << 48) + 1) {}
+
+Tunnel::~Tunnel() {
+  for (RelayLink* link : all_links_) link->leave_session();
+}
+
+RelayLink& Tunnel::add_link(std::unique_ptr<flow::Carrier> carrier) {
+  metrics_.counter("adit_links_total").add();
+  RelayLink& link = links_.add(std::make_unique<RelayLink>(
+      *this, std::move(carrier), loop_.now() + limits::kLinkHandshakeDeadline));
+  all_links_.push_back(&link);
+  metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
+  return link;
+}
+
+std::size_t Tunnel::unauthenticated_links() const {
+  return static_cast<std::size_t>(std::count_if(
+      all_links_.begin(), all_links_.end(),
+      [](const RelayLink* l) { return l->state() < link::LinkState::Live; }));
+}
+
+// --- admission ---------------------------------------------------------------------------------------
+
+void Tunnel::refuse(RelayLink& link, std::string_view code, std::string text, bool again) {
+  metrics_.counter("adit_links_refused_total", "code=\"" + std::string(code) + "\"").add();
+  link::Refused refused;
+  refused.code = code;
+  refused.text = std::move(text);
+  refused.again = again;
+  refused.retry_after_ms = again ? 1000 : 30'000;
+  link.refuse(refused);
+}
+
+void Tunnel::on_hello(RelayLink& link, const link::Hello& hello) {
+  const std::string& id = link.key().text;
+  if (hello.version != link::kProtocolVersion) {
+    return refuse(link, "version", "this relay speaks adit/1; the agent version " +
+                                       std::to_string(hello.version), false);
+  }
+  if (draining_) return refuse(link, "draining", "the relay is going down", true);
+  if (const auto no = access_.check(id)) {
+    const auto held = once_.admit(loop_.now(), std::hash<std::string>{}(id));
+    if (held >= 0) {
+      log_.warn("tunnel.agent_refused",
+                {{"code", route::code(*no)}, {"agent", id},
+                 {"peer", link.carrier().stats().peer.text()},
+                 {"admit_with", "adit allow " + id}, {"suppressed", held}});
+    }
+    return refuse(link, route::code(*no),
+                  "this relay does not know the key; its operator admits it with: adit allow " + id,
+                  false);
+  }
+  bound_links_of(link.key(), link);
+  if (hello.resume && try_resume(link, hello)) return;
+  start_session(link, hello);
+}
+
+// An agent that opens link after link replaces its own, not others'.
+void Tunnel::bound_links_of(const crypto::KeyId& key, const RelayLink& newest) {
+  std::vector<RelayLink*> same;
+  for (RelayLink* l : all_links_)
+    if (l != &newest && l->key() == key && l->state() != link::LinkState::Closed) same.push_back(l);
+  for (std::size_t i = 0; same.size() - i >= limits_.links_per_key; ++i) {
+    metrics_.counter("adit_links_replaced_total").add();
+    log_.info("tunnel.links_per_key", {{"agent", key.text}, {"closed", "oldest"}});
+    same[i]->close(link::CloseCode::Superseded, "more links than one key may have");
+  }
+}
+
+bool Tunnel::try_resume(RelayLink& link, const link::Hello& hello) {
+  const auto known = by_id_.find(hello.resume->session);
+  if (known == by_id_.end()) return false;
+  RelaySession& session = *sessions_.at(known->second);
+  if (session.key() != link.key()) return false;
+  auto exported = link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
+  if (!exported || !session.proves(hello.resume->proof, *exported)) {
+    log_.warn("tunnel.resume_refused", {{"agent", link.key().text}, {"why", "proof"}});
+    return false;
+  }
+  if (RelayLink* old = session.link()) {
+    old->leave_session();
+    old->close(link::CloseCode::Superseded, "resumed by another link");
+  }
+  if (auto ok = session.streams().attach_relay(link.carrier(), &*hello.resume); !ok) {
+    protocol_error(link, ok.error().what);
+    session.streams().detach();
+    if (session.link() != nullptr) session.link_lost(loop_.now() + limits_.resume_window);
+    link.close(link::CloseCode::Protocol, ok.error().what);
+    return true;
+  }
+  session.resumed(link);
+  metrics_.counter("adit_sessions_resumed_total").add();
+  log_.info("tunnel.session_resumed", {{"agent", link.key().text},
+                                       {"streams", session.streams().stream_count()},
+                                       {"peer", link.carrier().stats().peer.text()}});
+  link::Welcome welcome = welcome_for(session);
+  welcome.resumed = true;
+  welcome.secret.clear();
+  link.welcome(session, welcome);
+  return true;
+}
+
+void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
+  const std::string& id = link.key().text;
+  Pending pending;
+  pending.link = &link;
+  std::vector<GrantedName> names;
+  for (const link::ServiceWanted& wanted : hello.services) {
+    if (wanted.kind != "tls")
+      return refuse(link, "kind", "this relay has no services of kind \"" + wanted.kind + "\"", false);
+    std::vector<std::string> asked = wanted.names;
+    if (asked.empty()) asked.push_back("{id}");
+    link::ServiceGranted granted{wanted.number, {}};
+    for (const std::string& name : asked) {
+      const auto resolved = access_.resolve(id, name);
+      if (resolved.refusal) {
+        log_.warn("tunnel.name_refused", {{"agent", id}, {"name", name},
+                                          {"code", route::code(*resolved.refusal)},
+                                          {"admit_with", "adit allow " + id + " --name " + name}});
+        return refuse(link, route::code(*resolved.refusal),
+                      "the name \"" + name + "\" is not granted to this key; the operator grants it "
+                      "with: adit allow " + id + " --name " + name, false);
+      }
+      for (const std::string& pattern : resolved.names) {
+        granted.names.push_back(pattern);
+        names.push_back({pattern, wanted.number});
+      }
+    }
+    pending.services.push_back(std::move(granted));
+  }
+  if (names.empty()) return refuse(link, "no_services", "the agent asks for no services", false);
+
+  SessionLimits limits = limits_.session;
+  if (const route::AgentGrant* grant = access_.grant(id); grant != nullptr && grant->streams_max)
+    limits.streams_max = std::min(limits.streams_max, *grant->streams_max);
+  const std::uint64_t number = next_session_++;
+  pending.session = std::make_unique<RelaySession>(
+      loop_, number, link.key(), limits,
+      Delegate<void(RelaySession&)>::to<&Tunnel::on_window_over>(this));
+  pending.session->set_names(names);
+  fabric_.claim(ClaimRequest{fabric_.index(), number, id, std::move(names)});
+  pending_.emplace(number, std::move(pending));
+}
+
+void Tunnel::on_claimed(const ClaimAnswer& answer) {
+  const auto found = pending_.find(answer.session);
+  if (found == pending_.end()) return;
+  Pending pending = std::move(found->second);
+  pending_.erase(found);
+  if (!answer.refused_code.empty()) {
+    if (pending.link != nullptr) {
+      refuse(*pending.link, "name_taken",
+             "another agent has the name \"" + answer.refused_name + "\" (" + answer.refused_code +
+                 ")", true);
+    }
+    return;
+  }
+  RelaySession& session = *pending.session;
+  if (pending.link == nullptr) return fabric_.release(session.key().text, session.number());
+  RelayLink& link = *pending.link;
+  sessions_.emplace(session.number(), std::move(pending.session));
+  by_id_.emplace(session.id(), session.number());
+  metrics_.counter("adit_sessions_total").add();
+  metrics_.gauge("adit_sessions").set(static_cast<std::int64_t>(sessions_.size()));
+  CHECK(session.streams().attach_relay(link.carrier(), nullptr));
+  session.resumed(link);
+  link::Welcome welcome = welcome_for(session);
+  welcome.secret = session.secret();
+  std::string names;
+  for (const GrantedName& n : session.names()) names += (names.empty() ? "" : ",") + n.pattern;
+  log_.info("tunnel.session_up", {{"agent", session.key().text}, {"names", names},
+                                  {"peer", link.carrier().stats().peer.text()},
+                                  {"carrier", link.carrier().stats().name}});
+  link.welcome(session, welcome);
+}
+
+link::Welcome Tunnel::welcome_for(RelaySession& session) const {
+  link::Welcome w;
+  w.software = "adit";
+  w.session = session.id();
+  w.public_port = public_port_;
+  w.affinity = static_cast<std::uint8_t>(fabric_.index());
+  w.resume_window_ms = static_cast<std::uint64_t>(limits_.resume_window / 1ms);
+  for (const GrantedName& n : session.names()) {
+    auto at = std::find_if(w.services.begin(), w.services.end(),
+                           [&n](const auto& s) { return s.number == n.service; });
+    if (at == w.services.end()) at = w.services.insert(at, {n.service, {}});
+    at->names.push_back(n.pattern);
+  }
+  w.next_stream = session.streams().next_stream();
+  w.streams = session.streams().offsets();
+  return w;
+}
+
+// --- the end of links and sessions -------------------------------------------------------------------
+
+void Tunnel::link_down(RelayLink& link, const flow::CarrierDown& down) {
+  const bool orderly = down.application && down.by_peer &&
+                       down.code == static_cast<std::uint64_t>(link::CloseCode::Done);
+  if (RelaySession* session = link.session()) {
+    link.leave_session();
+    log_.info("tunnel.link_lost", {{"agent", link.key().text},
+                                   {"why", down.timeout ? std::string("silence") : down.reason},
+                                   {"code", down.code},
+                                   {"streams", session->streams().stream_count()}});
+    session->link_lost(loop_.now() + limits_.resume_window);
+    // An agent that says goodbye does not come back for its streams.
+    if (orderly) drop_session(session->number(), link::ResetCode::Lost);
+  }
+  for (auto& [number, pending] : pending_)
+    if (pending.link == &link) pending.link = nullptr;
+  std::erase(all_links_, &link);
+  links_.erase(link);
+  metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
+}
+
+void Tunnel::path_changed(RelayLink& link, const Address& peer) {
+  metrics_.counter("adit_link_migrations_total").add();
+  log_.info("tunnel.link_migrated", {{"agent", link.key().text}, {"peer", peer.text()}});
+}
+
+void Tunnel::protocol_error(RelayLink& link, std::string_view what) {
+  metrics_.counter("adit_link_protocol_errors_total").add();
+  log_.warn("tunnel.protocol_error", {{"agent", link.key().text},
+                                      {"peer", link.carrier().stats().peer.text()},
+                                      {"what", what}});
+}
+
+void Tunnel::on_window_over(RelaySession& session) {
+  log_.info("tunnel.session_expired", {{"agent", session.key().text},
+                                       {"streams", session.streams().stream_count()}});
+  metrics_.counter("adit_sessions_expired_total").add();
+  drop_session(session.number(), link::ResetCode::Lost);
+}
+
+void Tunnel::drop_session(std::uint64_t number, link::ResetCode) {
+  const auto found = sessions_.find(number);
+  if (found == sessions_.end()) return;
+  std::unique_ptr<RelaySession> session = std::move(found->second);
+  sessions_.erase(found);
+  by_id_.erase(session->id());
+  metrics_.gauge("adit_sessions").set(static_cast<std::int64_t>(sessions_.size()));
+  if (RelayLink* link = session->link()) link->leave_session();
+  session->ended();
+  fabric_.release(session->key().text, number);
+}
+
+void Tunnel::end_session(std::uint64_t number) {
+  const auto found = sessions_.find(number);
+  if (found == sessions_.end()) return;
+  RelaySession& session = *found->second;
+  log_.info("tunnel.session_superseded", {{"agent", session.key().text}});
+  metrics_.counter("adit_sessions_superseded_total").add();
+  if (RelayLink* link = session.link()) {
+    link->leave_session();
+    link->close(link::CloseCode::Superseded, "the same key took its names over");
+  }
+  drop_session(number, link::ResetCode::Lost);
+}
+
+// --- visitors ----------------------------------------------------------------------------------------
+
+void Tunnel::visit(Visitor visitor, const std::string& pattern) {
+  const route::NameOwner* owner = table_.agents.owner_of(pattern);
+  if (owner == nullptr) return serve(std::move(visitor), 0, ServiceNumber{0});
+  if (owner->thread != fabric_.index()) {
+    metrics_.counter("adit_visitors_handed_over_total").add();
+    return fabric_.hand_over(owner->thread, std::move(visitor), pattern);
+  }
+  serve(std::move(visitor), owner->session, owner->service);
+}
+
+void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service) {
+  const auto found = sessions_.find(number);
+  if (found == sessions_.end()) {
+    // It went while the visitor was on its way here.
+    edge_.enter(visitor.peer);
+    return edge_.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::UnrecognizedName,
+                           "agent_gone", visitor.sni);
+  }
+  link::Preamble preamble;
+  preamble.service = service;
+  preamble.visitor = visitor.peer;
+  preamble.local = visitor.local;
+  preamble.sni = visitor.sni;
+  auto end = found->second->streams().open_stream(preamble);
+  if (end == nullptr) {
+    const auto held = once_.admit(loop_.now(), number);
+    if (held >= 0) {
+      log_.warn("tunnel.stream_limit", {{"agent", found->second->key().text},
+                                        {"streams", found->second->streams().stream_count()},
+                                        {"suppressed", held}});
+    }
+    edge_.enter(visitor.peer);
+    return edge_.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::InternalError,
+                           "stream_limit", visitor.sni);
+  }
+  metrics_.counter("adit_streams_total").add();
+  edge_.pump(std::move(visitor), std::move(end));
+}
+
+// --- reload and drain --------------------------------------------------------------------------------
+
+void Tunnel::set_access(route::AgentAccess access) {
+  access_ = std::move(access);
+  const std::vector<RelayLink*> links = all_links_;
+  for (RelayLink* link : links) {
+    if (link->session() == nullptr || !access_.check(link->key().text)) continue;
+    const std::uint64_t number = link->session()->number();
+    log_.info("tunnel.agent_denied", {{"agent", link->key().text}});
+    link->leave_session();
+    link->close(link::CloseCode::Refused, "the key is not admitted any more");
+    const auto found = sessions_.find(number);
+    if (found != sessions_.end()) found->second->link_lost(loop_.now());
+    drop_session(number, link::ResetCode::Lost);
+  }
+}
+
+void Tunnel::go_away(Duration deadline) {
+  draining_ = true;
+  for (RelayLink* link : all_links_) link->go_away(deadline);
+}
+
+void Tunnel::close_all() {
+  const std::vector<RelayLink*> links = all_links_;
+  for (RelayLink* link : links) link->close(link::CloseCode::Draining, "the relay is going down");
+}
+
+}  // namespace adit::service

@@ -1,0 +1,104 @@
+// The reverse tunnel on one thread of the relay: admits agents' links, keeps their sessions, and opens a
+// stream for each visitor of an agent's name.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "route/access.h"
+#include "route/router.h"
+#include "service/edge/edge.h"
+#include "service/tunnel/fabric.h"
+#include "service/tunnel/relay_link.h"
+#include "service/tunnel/relay_session.h"
+
+namespace adit::service {
+
+struct TunnelLimits {
+  SessionLimits session{limits::kStreamsPerSessionMax, limits::kStreamRetainBytesMax,
+                        limits::kSessionRetainBytesMax};
+  std::size_t links_per_key = limits::kLinksPerKeyMax;
+  Duration resume_window = limits::kSessionResumeWindow;
+};
+
+class Tunnel final : public AgentDoor {
+ public:
+  Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& limits,
+         route::AgentAccess access, const route::RouterTable& table, std::uint16_t public_port,
+         Edge& edge, Fabric& fabric);
+  ~Tunnel();
+
+  io::Loop& loop() { return loop_; }
+
+  // --- links ---
+  RelayLink& add_link(std::unique_ptr<flow::Carrier> carrier);
+  std::size_t unauthenticated_links() const;
+  std::size_t links() const { return links_.size(); }
+  std::size_t sessions() const { return sessions_.size(); }
+  const std::map<std::uint64_t, std::unique_ptr<RelaySession>>& session_table() const {
+    return sessions_;
+  }
+  bool has_room() const { return unauthenticated_links() < limits::kUnauthenticatedLinksMax; }
+
+  // --- from links ---
+  void on_hello(RelayLink& link, const link::Hello& hello);
+  void link_down(RelayLink& link, const flow::CarrierDown& down);
+  void path_changed(RelayLink& link, const Address& peer);
+  void protocol_error(RelayLink& link, std::string_view what);
+
+  // --- from other threads ---
+  void on_claimed(const ClaimAnswer& answer);
+  // Another session of the same key has the names now.
+  void end_session(std::uint64_t number);
+  void visit(Visitor visitor, const std::string& pattern) override;
+  // A visitor that another thread handed over, or our own, for a session of this thread.
+  void serve(Visitor visitor, std::uint64_t session, ServiceNumber service);
+
+  // New keys and limits; links whose key is not admitted any more are closed.
+  void set_access(route::AgentAccess access);
+  void set_limits(const TunnelLimits& limits) { limits_ = limits; }
+  // Drain: agents are told, no new links.
+  void go_away(Duration deadline);
+  void close_all();
+
+ private:
+  struct Pending {
+    std::unique_ptr<RelaySession> session;
+    RelayLink* link = nullptr;  // null: it went while names were being claimed
+    std::vector<link::ServiceGranted> services;
+  };
+
+  bool try_resume(RelayLink& link, const link::Hello& hello);
+  void start_session(RelayLink& link, const link::Hello& hello);
+  void refuse(RelayLink& link, std::string_view code, std::string text, bool again);
+  void bound_links_of(const crypto::KeyId& key, const RelayLink& newest);
+  void on_window_over(RelaySession& session);
+  void drop_session(std::uint64_t number, link::ResetCode code);
+  link::Welcome welcome_for(RelaySession& session) const;
+
+  io::Loop& loop_;
+  Log& log_;
+  Metrics& metrics_;
+  TunnelLimits limits_;
+  route::AgentAccess access_;
+  const route::RouterTable& table_;
+  const std::uint16_t public_port_;
+  Edge& edge_;
+  Fabric& fabric_;
+  bool draining_ = false;
+  std::uint64_t next_session_;  // unique over threads: the thread's index is in the high bits
+  LogRateLimit once_;
+
+  OwnedList<RelayLink> links_;
+  std::map<std::uint64_t, std::unique_ptr<RelaySession>> sessions_;
+  std::unordered_map<std::string, std::uint64_t> by_id_;
+  std::map<std::uint64_t, Pending> pending_;
+  std::vector<RelayLink*> all_links_;
+};
+
+}  // namespace adit::service
