@@ -191,6 +191,17 @@ void warn_of_variables(const Environment& environment, Loaded<Config>& out) {
   }
 }
 
+// The file from top to bottom, then the rest as it was found.
+void sort_by_place(std::vector<ConfigError>& errors) {
+  std::multimap<std::pair<std::size_t, std::size_t>, ConfigError> sorted;
+  for (ConfigError& error : errors) {
+    const std::pair place(error.line > 0 ? error.line : SIZE_MAX, error.column);
+    sorted.emplace(place, std::move(error));
+  }
+  errors.clear();
+  for (auto& [place, error] : sorted) errors.push_back(std::move(error));
+}
+
 template <class Config>
 Loaded<Config> build(std::string_view text, const ConfigSources& sources,
                      const Environment& environment) {
@@ -212,12 +223,7 @@ Loaded<Config> build(std::string_view text, const ConfigSources& sources,
   out.errors = std::move(reading.errors);
   for (ConfigError& error : out.errors)
     if (error.missing) error.source = sources.file;
-  // The file from top to bottom, then the rest as it was found.
-  const auto place = [](const ConfigError& error) {
-    return std::pair(error.line > 0 ? error.line : SIZE_MAX, error.column);
-  };
-  std::stable_sort(out.errors.begin(), out.errors.end(),
-                   [&](const ConfigError& a, const ConfigError& b) { return place(a) < place(b); });
+  sort_by_place(out.errors);
   return out;
 }
 

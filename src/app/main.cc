@@ -5,8 +5,10 @@
 #include <variant>
 #include <vector>
 
+#include "app/agent_main.h"
 #include "app/command_line.h"
 #include "app/relay_main.h"
+#include "app/status_command.h"
 
 namespace {
 
@@ -25,11 +27,22 @@ struct Runner {
     std::fputs(text_of(c.warnings).c_str(), stderr);
     return run_relay(c, environment);
   }
+  int operator()(const AgentCommand& c) const {
+    std::fputs(text_of(c.warnings).c_str(), stderr);
+    return run_agent(c, environment);
+  }
+  int operator()(const ExposeCommand& c) const {
+    std::fputs(text_of(c.warnings).c_str(), stderr);
+    return run_expose(c, environment);
+  }
+  int operator()(const KeysCommand& c) const { return say(run(c)); }
   int operator()(const ConfigCheckCommand& c) const { return say(run(c, environment)); }
   int operator()(const ConfigPrintCommand& c) const { return say(run(c, environment)); }
   int operator()(const AllowCommand& c) const { return say(run(c)); }
   int operator()(const DenyCommand& c) const { return say(run(c)); }
   int operator()(const VersionCommand& c) const { return say(run(c)); }
+  int operator()(const StatusCommand& c) const { return say(run(c)); }
+  int operator()(const ReloadCommand& c) const { return say(run(c)); }
   template <class Other>
   int operator()(const Other&) const {
     return exit_code::kUsage;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <thread>
 
+#include "app/admin_relay.h"
 #include "app/log_sink.h"
 #include "app/relay_settings.h"
 #include "app/version.h"
@@ -18,12 +19,6 @@
 namespace adit::app {
 
 namespace {
-
-WallTime wall_clock() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return WallTime{std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec};
-}
 
 // What the threads share while they start and stop; each writes its own row, the barriers order it.
 struct Startup {
@@ -61,12 +56,16 @@ class Control {
     watch_.set(loop_.now() + 1s);
     return {};
   }
+  // Told of what status shows; outlives the loop's last turn.
+  void set_admin(RelayAdmin& admin) { admin_ = &admin; }
+  service::AdminSource::Reloaded on_reload_asked() { return reload("adit reload"); }
 
  private:
   void on_signal(int signal) {
-    if (signal == SIGHUP) return reload("SIGHUP");
+    if (signal == SIGHUP) return static_cast<void>(reload("SIGHUP"));
     if (draining_) return stop_now();
     draining_ = true;
+    if (admin_ != nullptr) admin_->set_draining();
     log_.info("relay.draining", {{"deadline_s", command_.config.limits.drain / 1s}});
     for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
       service::RelayThread::post(startup_.threads, i,
@@ -84,10 +83,13 @@ class Control {
       });
     }
   }
-  void reload(std::string_view why) {
+  service::AdminSource::Reloaded reload(std::string_view why) {
     auto loaded = load_relay_config(command_.sources, environment_);
     for (const ConfigError& e : loaded.errors) log_.error("relay.config_error", {{"what", e.text()}});
-    if (!loaded) return log_.error("relay.reload_refused", {{"kept", "the running configuration"}});
+    if (!loaded) {
+      log_.error("relay.reload_refused", {{"kept", "the running configuration"}});
+      return {false, refuse(loaded.errors).err + "not reloaded: what ran before goes on\n"};
+    }
     const SettingsAndFaults made = make_settings(loaded.config);
     for (const std::string& f : made.faults) log_.error("relay.agents_file", {{"what", f}});
     agents_seen_ = stamp(command_.config.authorized_agents);
@@ -98,6 +100,11 @@ class Control {
     }
     log_.info("relay.reloaded", {{"why", why}, {"agents", made.settings.agents.size()},
                                  {"routes", made.settings.rules.size()}});
+    if (admin_ != nullptr) admin_->set_config(loaded.config);
+    std::string said;
+    for (const std::string& f : made.faults) said += f + "\n";
+    return {true, said + "reloaded: " + std::to_string(made.settings.agents.size()) + " agents, " +
+                      std::to_string(made.settings.rules.size()) + " routes\n"};
   }
   // authorized_agents is re-read when it changes, so that `adit allow` works at once.
   void on_watch() {
@@ -119,6 +126,7 @@ class Control {
   io::Timer watch_;
   std::int64_t agents_seen_;
   std::unique_ptr<io::Signals> signals_;
+  RelayAdmin* admin_ = nullptr;
   bool draining_ = false;
 };
 
@@ -131,6 +139,33 @@ struct Shared {
   const RelayIdentity& identity;
 };
 
+RelayFacts make_facts(const Shared& shared, const Startup& startup, const io::Loop& loop) {
+  RelayFacts facts;
+  facts.version = version();
+  facts.commit = commit();
+  facts.io_backend = io::name(loop.backend());
+  facts.io_reason = startup.rows[0].backend;
+  facts.threads = startup.rows.size();
+  facts.listen = shared.command.config.listen;
+  facts.domains = shared.command.config.domains;
+  facts.pin = shared.identity.pin;
+  facts.self_signed = shared.identity.self_signed;
+  facts.open = shared.command.config.open;
+  return facts;
+}
+
+// Thread 0's part: signals, and the admin socket.
+Status start_control(const Shared& shared, Startup& startup, io::Loop& loop,
+                     std::optional<Control>& control, std::optional<RelayAdmin>& admin) {
+  control.emplace(shared.command, shared.environment, shared.log, startup, loop);
+  if (auto ok = control->start(); !ok) return ok;
+  using Reload = Delegate<service::AdminSource::Reloaded()>;
+  admin.emplace(loop, shared.log, startup.threads, make_facts(shared, startup, loop),
+                Reload::to<&Control::on_reload_asked>(&*control));
+  control->set_admin(*admin);
+  return admin->listen(shared.command.config);
+}
+
 // One thread from its loop to its end. The barriers: every loop is there before messages are sent, every
 // thread listens before any serves, all have stopped before the first is destroyed, and all services are
 // destroyed before the first loop is.
@@ -140,6 +175,7 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
   std::unique_ptr<io::Resolver> resolver;
   std::optional<service::RelayThread> thread;
   std::optional<Control> control;
+  std::optional<RelayAdmin> admin;
   if (auto choice = choose_loop(shared.command.config.io_backend); !choice) {
     row.error = choice.error();
   } else {
@@ -159,8 +195,8 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
   if (startup.first_error() == nullptr) {
     if (auto ok = thread->listen(make_ports(shared.command.config)); !ok) row.error = ok.error();
     if (index == 0 && !row.error) {
-      control.emplace(shared.command, shared.environment, shared.log, startup, *loop);
-      if (auto ok = control->start(); !ok) row.error = ok.error();
+      auto ok = start_control(shared, startup, *loop, control, admin);
+      if (!ok) row.error = ok.error();
     }
   }
   startup.step.arrive_and_wait();
@@ -173,6 +209,7 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
     loop->run();
   }
   startup.step.arrive_and_wait();
+  admin.reset();
   control.reset();
   thread.reset();
   startup.step.arrive_and_wait();
@@ -180,6 +217,12 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
 }
 
 }  // namespace
+
+WallTime wall_clock() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return WallTime{std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec};
+}
 
 Result<io::LoopChoice> choose_loop(IoBackend backend) {
   switch (backend) {

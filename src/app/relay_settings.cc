@@ -6,6 +6,7 @@
 #include "crypto/certificate.h"
 #include "crypto/digest.h"
 #include "crypto/key_file.h"
+#include "proto/quic/connection.h"
 
 namespace adit::app {
 
@@ -94,7 +95,10 @@ Result<crypto::TlsContext> make_link_tls(const RelayIdentity& identity) {
   tls.alpn = {"adit/1"};
   tls.request_client_certificate = true;
   tls.tls13_only = true;
-  return crypto::TlsContext::server(tls);
+  auto context = crypto::TlsContext::server(tls);
+  if (!context) return context;
+  if (auto ready = quic::Connection::prepare(*context); !ready) return std::move(ready).error();
+  return context;
 }
 
 }  // namespace adit::app

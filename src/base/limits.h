@@ -83,6 +83,13 @@ inline constexpr Duration kDrainDeadline = 30s;
 inline constexpr std::size_t kAckEveryBytes = 64_KiB;   // an ACK frame at the latest after so many
 inline constexpr Duration kAckDelayMax = 25ms;          // or so long
 
+// --- the operator's socket ---
+inline constexpr std::size_t kAdminConnectionsMax = 64;    // per listener
+inline constexpr std::size_t kAdminHeadBytesMax = 8_KiB;
+inline constexpr Duration kAdminHeadDeadline = 5s;         // from accept to a whole request
+inline constexpr Duration kAdminAnswerDeadline = 10s;      // from there until the client has it all
+inline constexpr Duration kStatusDeadline = 1s;            // for all threads to say what they have
+
 static_assert(kStreamWindowBytes <= kStreamRetainBytesMax,
               "what is in flight towards a blocked receiver must fit what the sender retains");
 static_assert(kStreamRetainBytesMax * 16 <= kSessionRetainBytesMax,
@@ -92,5 +99,7 @@ static_assert(kLinkKeepAlive * 2 < kLinkIdleTimeout, "one lost PING must not end
 static_assert(kLinkIdleTimeout < kSessionResumeWindow,
               "an agent that notices a dead link late still finds its session");
 static_assert(kPreambleBytesMax < kControlFrameBytesMax);
+static_assert(kStatusDeadline * 2 < kAdminAnswerDeadline,
+              "a question may have to wait for the one before it");
 
 }  // namespace adit::limits

@@ -40,7 +40,7 @@ TEST(KeyFile, RefusesWhatOthersMayAccess) {
   const TestFolder folder;
   const fs::path path = folder / "agent.key";
   ASSERT_TRUE(load_or_make_key(path));
-  for (mode_t mode : {0640, 0604, 0660, 0610}) {
+  for (unsigned mode : {0640u, 0604u, 0660u, 0610u}) {
     ASSERT_EQ(::chmod(path.c_str(), mode), 0);
     auto key = load_or_make_key(path);
     ASSERT_FALSE(key);

@@ -17,7 +17,8 @@ namespace adit::crypto {
 class TestFolder {
  public:
   TestFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "adit_crypto_XXXXXX").string();
+    std::string name = std::filesystem::temp_directory_path() / "adit_crypto_";
+    name.append(6, 'X');  // what mkdtemp replaces
     EXPECT_NE(mkdtemp(name.data()), nullptr);
     path_ = name;
   }

@@ -294,6 +294,7 @@ Result<NativeTls> TlsContext::new_session(std::string_view host) const {
   if (out.ssl == nullptr) return Error{ENOMEM, "no memory for a TLS session"};
   WOLFSSL* ssl = out.ssl.get();
   wolfSSL_SetCertCbCtx(ssl, out.check.get());
+  wolfSSL_KeepArrays(ssl);  // for export_keying_material
   if (!alpn_.empty()) {
     std::string list = alpn_;
     if (wolfSSL_UseALPN(ssl, list.data(), static_cast<unsigned>(list.size()),

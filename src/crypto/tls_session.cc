@@ -125,7 +125,6 @@ Result<TlsSession> TlsSession::make(const TlsContext& context, std::string_view 
   wolfSSL_SSLSetIOSend(ssl, State::on_send);
   wolfSSL_SetIOReadCtx(ssl, state.get());
   wolfSSL_SetIOWriteCtx(ssl, state.get());
-  wolfSSL_KeepArrays(ssl);  // for export_keying_material
   return TlsSession(std::move(state));
 }
 

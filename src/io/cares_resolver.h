@@ -1,5 +1,5 @@
-// The resolver of the real loops: DNS by c-ares on the loop's own thread, /etc/hosts first, servers and
-// search list from /etc/resolv.conf, read again when that file changes.
+// The resolver of the real loops: DNS by c-ares on the loop's own thread, /etc/hosts first, servers
+// and search list from /etc/resolv.conf, read again when that file changes.
 #pragma once
 
 #include <memory>

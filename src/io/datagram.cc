@@ -110,7 +110,8 @@ void read_control(msghdr& header, Completion& out) {
 
 Result<std::size_t> DatagramSender::send(int fd, const DatagramBatch& batch) {
   const std::size_t total = batch.bytes.size();
-  const std::size_t segment = batch.segment_bytes == 0 ? total : std::min(batch.segment_bytes, total);
+  const std::size_t segment =
+      batch.segment_bytes == 0 ? total : std::min(batch.segment_bytes, total);
   const std::size_t burst =
       segment == 0 ? 0
                    : segment * std::clamp<std::size_t>(kSendBytesMax / segment, 1, kSegmentsMax);
@@ -121,8 +122,8 @@ Result<std::size_t> DatagramSender::send(int fd, const DatagramBatch& batch) {
     const bool batched = n > segment;
     const ssize_t r = send_message(fd, batch, batch.bytes.subspan(sent, n), batched ? segment : 0);
     if (r >= 0) {
-      // EINVAL may also mean that a segment exceeds the path MTU; then single sends fail as well (EMSGSIZE)
-      // and say so.
+      // EINVAL may also mean that a segment exceeds the path MTU; then single sends fail as well
+      // (EMSGSIZE) and say so.
       gso_refused_ = one_by_one;
     } else if (batched && (r == -EIO || r == -EINVAL)) {
       one_by_one = true;

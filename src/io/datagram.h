@@ -1,5 +1,5 @@
-// Control messages of UDP sockets: what the kernel says about a datagram received, and what we ask of it
-// when sending. Private to this room.
+// Control messages of UDP sockets: what the kernel says about a datagram received, and what we ask
+// of it when sending. Private to this room.
 #pragma once
 
 #include <sys/socket.h>
@@ -24,8 +24,8 @@ class DatagramSender {
   bool gso_refused() const { return gso_refused_; }
 
  private:
-  // Once a device on the way could not segment (no checksum offload) all later batches of this loop are
-  // sent one by one: asking again costs a failing call each time.
+  // Once a device on the way could not segment (no checksum offload) all later batches of this loop
+  // are sent one by one: asking again costs a failing call each time.
   bool gso_refused_ = false;
 };
 

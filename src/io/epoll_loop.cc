@@ -101,8 +101,8 @@ int EpollLoop::register_once(int fd) {
   return e;
 }
 
-// Others may close such a descriptor, and its number may come back, without our knowing: so it is armed
-// each time, for one event, by what is asked for now.
+// Others may close such a descriptor, and its number may come back, without our knowing: so it is
+// armed each time, for one event, by what is asked for now.
 int EpollLoop::watch_foreign(int fd) {
   std::uint32_t wanted = 0;
   for (std::uint32_t i = ops_.first(fd); i != OpTable::kNone; i = ops_[i].next) {
@@ -183,7 +183,8 @@ void EpollLoop::start_poll(std::uint32_t index, int fd, int ready) {
   entry.mask = static_cast<std::uint8_t>(ready);
   File& f = file(fd);
   if (f.ours) {
-    // Setting the same events again makes epoll look anew: what is ready now counts, not the last edge.
+    // Setting the same events again makes epoll look anew: what is ready now counts, not the last
+    // edge.
     entry.result = watch(fd, kEdges, f.registered);
     f.registered = entry.result == 0;
   } else {
@@ -286,7 +287,7 @@ void EpollLoop::step(std::uint32_t index) {
     }
     case OpKind::None: break;
   }
-  CHECK(!"a queued slot has an operation");
+  CHECK(false && "a queued slot has an operation");
 }
 
 void EpollLoop::step_accept(std::uint32_t index) {
@@ -295,7 +296,8 @@ void EpollLoop::step_accept(std::uint32_t index) {
     const int fd = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       if (!complete(index, {.result = fd, .more = true})) Fd(fd).reset();
-      if (ops_[index].cancelling) return;  // by the handler, which may have closed the listener as well
+      // By the handler, which may have closed the listener as well.
+      if (ops_[index].cancelling) return;
       continue;
     }
     if (errno == EAGAIN) {

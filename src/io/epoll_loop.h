@@ -1,6 +1,7 @@
-// The loop over epoll, for kernels and containers that refuse io_uring. A descriptor is registered once,
-// edge-triggered, at its first operation; readiness is remembered; a queue takes the operations that can go
-// on in turns, one buffer each, so that a busy descriptor does not starve the others.
+// The loop over epoll, for kernels and containers that refuse io_uring. A descriptor is registered
+// once, edge-triggered, at its first operation; readiness is remembered; a queue takes the
+// operations that can go on in turns, one buffer each, so that a busy descriptor does not starve
+// the others.
 #pragma once
 
 #include <sys/epoll.h>

@@ -1,6 +1,6 @@
-// One suite for every loop: what the interface promises, run on io_uring, epoll and the simulation. The
-// tests are in loop_conformance_{core,tcp,udp}.h; a test program includes those and instantiates
-// LoopConformance with a LoopCase per loop.
+// One suite for every loop: what the interface promises, run on io_uring, epoll and the simulation.
+// The tests are in loop_conformance_{core,tcp,cancel,udp}.h; a test program includes those and
+// instantiates LoopConformance with a LoopCase per loop.
 #pragma once
 
 #include <gtest/gtest.h>

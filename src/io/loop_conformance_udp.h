@@ -39,7 +39,8 @@ TEST_P(LoopConformance, DatagramsCarryAddresses) {
     Socket a = udp({ip, 0}), b = udp({ip, 0});
     Inbox at_a(*loop_, a), at_b(*loop_, b);
     const ByteVector hello = pattern(100);
-    const auto sent = loop_->send_datagrams(a, {.to = loop_->local_address(b), .from = {}, .bytes = hello});
+    const auto sent =
+        loop_->send_datagrams(a, {.to = loop_->local_address(b), .from = {}, .bytes = hello});
     ASSERT_TRUE(sent) << sent.error().what;
     EXPECT_EQ(*sent, 100u);
     ASSERT_TRUE(until([&] { return at_b.items.size() == 1; }));
@@ -90,8 +91,9 @@ TEST_P(LoopConformance, BatchesArriveAsTheirDatagrams) {
   struct Case {
     std::size_t bytes, segment;
   };
-  for (const Case& c : {Case{1200 * 20 + 100, 1200}, Case{1200 * 150, 1200}, Case{300 * 130 + 1, 300},
-                        Case{500, 1200}, Case{1200, 1200}, Case{9000, 0}}) {
+  for (const Case& c :
+       {Case{1200 * 20 + 100, 1200}, Case{1200 * 150, 1200}, Case{300 * 130 + 1, 300},
+        Case{500, 1200}, Case{1200, 1200}, Case{9000, 0}}) {
     Socket a = udp(), b = udp();
     Inbox at_b(*loop_, b);
     const ByteVector all = pattern(c.bytes);
@@ -137,8 +139,9 @@ TEST_P(LoopConformance, AnEmptyDatagramEndsNothing) {
   Inbox at_b(*loop_, b);
   for (int i = 0; i < 3; ++i) {
     const ByteVector full = pattern(10);
-    ASSERT_TRUE(loop_->send_datagrams(a, {.to = loop_->local_address(b), .from = {}, .bytes = {}}));
-    ASSERT_TRUE(loop_->send_datagrams(a, {.to = loop_->local_address(b), .from = {}, .bytes = full}));
+    const Address to = loop_->local_address(b);
+    ASSERT_TRUE(loop_->send_datagrams(a, {.to = to, .from = {}, .bytes = {}}));
+    ASSERT_TRUE(loop_->send_datagrams(a, {.to = to, .from = {}, .bytes = full}));
   }
   ASSERT_TRUE(until([&] { return at_b.items.size() == 6; }));
   EXPECT_TRUE(at_b.errors.empty());
@@ -152,8 +155,9 @@ TEST_P(LoopConformance, AConnectedSocketHearsItsPeerOnly) {
   EXPECT_EQ(loop_->peer_address(b), loop_->local_address(a));
   Inbox at_a(*loop_, a), at_b(*loop_, b);
   const ByteVector one = pattern(10, 1), two = pattern(20, 2);
-  ASSERT_TRUE(loop_->send_datagrams(stranger, {.to = loop_->local_address(b), .from = {}, .bytes = one}));
-  ASSERT_TRUE(loop_->send_datagrams(a, {.to = loop_->local_address(b), .from = {}, .bytes = two}));
+  const Address to = loop_->local_address(b);
+  ASSERT_TRUE(loop_->send_datagrams(stranger, {.to = to, .from = {}, .bytes = one}));
+  ASSERT_TRUE(loop_->send_datagrams(a, {.to = to, .from = {}, .bytes = two}));
   ASSERT_TRUE(loop_->send_datagrams(b, {.to = {}, .from = {}, .bytes = one, .ecn = 1}));
   ASSERT_TRUE(until([&] { return !at_b.items.empty() && !at_a.items.empty(); }));
   quiet();
@@ -166,7 +170,8 @@ TEST_P(LoopConformance, AConnectedSocketHearsItsPeerOnly) {
 TEST_P(LoopConformance, ADatagramBeyondTheLimitIsAnError) {
   Socket a = udp(), b = udp();
   const ByteVector huge(70'000);
-  const auto sent = loop_->send_datagrams(a, {.to = loop_->local_address(b), .from = {}, .bytes = huge});
+  const auto sent =
+      loop_->send_datagrams(a, {.to = loop_->local_address(b), .from = {}, .bytes = huge});
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().code, EMSGSIZE);
 }

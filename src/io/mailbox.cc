@@ -1,7 +1,6 @@
 #include "io/mailbox.h"
 
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -15,41 +14,61 @@ Result<std::unique_ptr<Mailbox>> Mailbox::open() {
   return std::unique_ptr<Mailbox>(new Mailbox(std::move(wake)));
 }
 
-bool Mailbox::post(std::unique_ptr<Message> message) {
-  {
-    const std::lock_guard guard(lock_);
-    if (waiting_.size() >= limits::kMailboxMessagesMax) return false;
-    waiting_.push_back(std::move(message));
-    count_.store(waiting_.size(), std::memory_order_seq_cst);
+Mailbox::~Mailbox() {
+  for (Node* node = take(); node != nullptr;) {
+    const std::unique_ptr<Node> owned(node);
+    node = node->next;
   }
-  // Sequentially consistent on both sides: either this sees the loop asleep, or the loop sees the count.
+}
+
+bool Mailbox::post(std::unique_ptr<Message> message) {
+  if (count_.fetch_add(1, std::memory_order_relaxed) >= limits::kMailboxMessagesMax) {
+    count_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  // No ABA: nodes are taken all at once, never one from the top.
+  Node* node = new Node{std::move(message), newest_.load(std::memory_order_relaxed)};
+  while (!newest_.compare_exchange_weak(node->next, node, std::memory_order_seq_cst,
+                                        std::memory_order_relaxed)) {
+  }
+  // Sequentially consistent on both sides: either this sees the loop asleep, or the loop sees the
+  // message.
   if (sleeping_.exchange(false, std::memory_order_seq_cst)) {
-    const eventfd_t one = 1;
-    // Cannot be full: it would take 2^64 wake-ups.
-    CHECK(::eventfd_write(wake_.get(), one) == 0);
+    // Cannot be full: that takes 2^64 wake-ups.
+    CHECK(::eventfd_write(wake_.get(), 1) == 0);
   }
   return true;
 }
 
 bool Mailbox::prepare_sleep() {
   sleeping_.store(true, std::memory_order_seq_cst);
-  if (count_.load(std::memory_order_seq_cst) == 0) return true;
+  if (newest_.load(std::memory_order_seq_cst) == nullptr) return true;
   awake();
   return false;
 }
 
+Mailbox::Node* Mailbox::take() {
+  if (newest_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+  Node* node = newest_.exchange(nullptr, std::memory_order_acquire);
+  Node* oldest = nullptr;
+  std::size_t n = 0;
+  while (node != nullptr) {
+    Node* next = node->next;
+    node->next = oldest;
+    oldest = node;
+    node = next;
+    ++n;
+  }
+  count_.fetch_sub(n, std::memory_order_relaxed);
+  return oldest;
+}
+
 void Mailbox::run() {
-  if (count_.load(std::memory_order_acquire) == 0) return;
-  {
-    const std::lock_guard guard(lock_);
-    running_.swap(waiting_);
-    count_.store(0, std::memory_order_seq_cst);
+  for (Node* node = take(); node != nullptr;) {
+    const std::unique_ptr<Node> owned(node);
+    node = node->next;
+    owned->message->run();
   }
-  for (std::unique_ptr<Message>& message : running_) {
-    message->run();
-    message.reset();
-  }
-  running_.clear();
 }
 
 }  // namespace adit::io

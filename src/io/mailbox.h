@@ -1,12 +1,11 @@
-// Messages from other threads to one loop. The lock is held for a push or a swap only; the event counter
-// is written only when the receiving loop may be asleep, so a busy loop costs its senders no system call.
+// Messages from other threads to one loop: a lock-free stack that the loop takes whole and turns
+// round. The event counter is written only when the receiving loop may be asleep, so a busy loop
+// costs its senders no system call.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <mutex>
-#include <vector>
 
 #include "io/fd.h"
 #include "io/loop.h"
@@ -16,8 +15,12 @@ namespace adit::io {
 class Mailbox {
  public:
   static Result<std::unique_ptr<Mailbox>> open();
+  // Destroys what is left. No sender may be at work any more.
+  ~Mailbox();
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
 
-  // Readable (as an edge) when the loop has to wake up. It is never read: the loops watch for edges.
+  // Readable (as an edge) when the loop has to wake up. Never read: the loops watch for edges.
   int wake_fd() const { return wake_.get(); }
 
   // Any thread. False when full; the message is destroyed.
@@ -27,18 +30,23 @@ class Mailbox {
   // Before it blocks. False: messages are waiting, do not block.
   bool prepare_sleep();
   void awake() { sleeping_.store(false, std::memory_order_relaxed); }
-  // Runs what was waiting at the call; what these messages post is run in the next turn.
+  // Runs what was waiting at the call, each sender's in its order; what these post runs in the next
+  // turn.
   void run();
 
  private:
+  struct Node {
+    std::unique_ptr<Message> message;
+    Node* next;
+  };
   explicit Mailbox(Fd wake) : wake_(std::move(wake)) {}
+  // Everything that waits, oldest first.
+  Node* take();
 
   Fd wake_;
   std::atomic<bool> sleeping_ = false;
-  std::atomic<std::size_t> count_ = 0;
-  std::mutex lock_;
-  std::vector<std::unique_ptr<Message>> waiting_;  // under lock_
-  std::vector<std::unique_ptr<Message>> running_;  // the loop's thread only
+  std::atomic<std::size_t> count_ = 0;  // of the bound: at least what is in the stack
+  std::atomic<Node*> newest_ = nullptr;
 };
 
 }  // namespace adit::io

@@ -26,8 +26,9 @@ Result<LoopChoice> make_epoll(std::string_view why) {
 Result<LoopChoice> make_loop() {
   auto uring = make_uring();
   if (uring) return uring;
-  // Whatever the refusal: EPERM and ENOSYS come from container runtimes, EACCES from security modules,
-  // ENOMEM from the memory-lock limit of old kernels; none of them says more than "not here".
+  // Whatever the refusal: EPERM and ENOSYS come from container runtimes, EACCES from security
+  // modules, ENOMEM from the memory-lock limit of old kernels; none of them says more than "not
+  // here".
   return make_epoll(uring.error().what);
 }
 

@@ -16,7 +16,8 @@
 namespace adit::io {
 namespace {
 
-constexpr unsigned kFirstCall = 425;  // io_uring_setup, _enter, _register: the same on all architectures
+// io_uring_setup, _enter, _register: the same numbers on all architectures.
+constexpr unsigned kFirstCall = 425;
 constexpr unsigned kLastCall = 427;
 
 bool refuse_io_uring(unsigned error) {
@@ -45,10 +46,10 @@ Verdict choose_under(unsigned error) {
 }
 
 TEST(MakeLoop, FallsBackWhereIoUringIsRefused) {
-  for (const unsigned error : {EPERM, ENOSYS, EACCES, ENOMEM}) {
+  for (const int error : {EPERM, ENOSYS, EACCES, ENOMEM}) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
-    if (child == 0) ::_exit(choose_under(error));
+    if (child == 0) ::_exit(choose_under(static_cast<unsigned>(error)));
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFEXITED(status));

@@ -1,5 +1,6 @@
-// What the real loops keep beside each slot: the descriptor and the kind of operation, and which slots
-// wait on a descriptor. 16 bytes a slot and 4 a descriptor: idle connections pay this and no more.
+// What the real loops keep beside each slot: the descriptor and the kind of operation, and which
+// slots wait on a descriptor. 16 bytes a slot and 4 a descriptor: idle connections pay this and no
+// more.
 #pragma once
 
 #include <cstddef>

@@ -30,8 +30,8 @@ Result<Fd> open_socket(const Address& address, int type) {
   return fd;
 }
 
-// Accepted sockets inherit all of these from their listener (Linux), so that accept costs no further call.
-// None is worth failing for: a kernel that refuses one still forwards.
+// Accepted sockets inherit all of these from their listener (Linux), so that accept costs no
+// further call. None is worth failing for: a kernel that refuses one still forwards.
 void set_stream_options(int fd) {
   using std::chrono::duration_cast;
   const auto user_timeout = duration_cast<std::chrono::milliseconds>(limits::kTcpUserTimeout);
@@ -49,7 +49,8 @@ void set_buffer(int fd, int force_option, int option, std::size_t bytes) {
 }
 
 void set_datagram_options(int fd, bool v6, const UdpOptions& options) {
-  // An IPv6 socket carries IPv4 too (mapped) and then goes by the IPv4 options; its IPV6_PKTINFO covers both.
+  // An IPv6 socket carries IPv4 too (mapped) and then goes by the IPv4 options; its IPV6_PKTINFO
+  // covers both.
   set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
   if (v6) {
     set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
@@ -58,7 +59,8 @@ void set_datagram_options(int fd, bool v6, const UdpOptions& options) {
     set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
   }
   set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
-  // PROBE sets DF and does not believe ICMP about the path: the QUIC engine finds the MTU itself (RFC 8899).
+  // PROBE sets DF and does not believe ICMP about the path: the QUIC engine finds the MTU itself
+  // (RFC 8899).
   const int discover = options.fragment ? IP_PMTUDISC_DONT : IP_PMTUDISC_PROBE;
   set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, discover);
   if (v6) set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover);  // the values are the same

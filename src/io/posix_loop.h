@@ -1,5 +1,6 @@
-// What both real loops share: opening sockets and setting their options, calls that complete at once, the
-// clock, the mailbox, and the order of a turn. The loops themselves only start, cancel and collect.
+// What both real loops share: opening sockets and setting their options, calls that complete at
+// once, the clock, the mailbox, and the order of a turn. The loops themselves only start, cancel
+// and collect.
 #pragma once
 
 #include <memory>

@@ -47,6 +47,8 @@ inline auto real_cases() {
   return testing::Values(uring_case(UringLoop::Mode::Defer, "uring"), epoll_case());
 }
 
-inline std::string case_name(const testing::TestParamInfo<LoopCase>& test) { return test.param.name; }
+inline std::string case_name(const testing::TestParamInfo<LoopCase>& test) {
+  return test.param.name;
+}
 
 }  // namespace adit::io

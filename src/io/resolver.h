@@ -14,12 +14,12 @@ namespace adit::io {
 
 class Resolver;
 
-// One question at a time, embedded by whoever asks; destroying it takes the question back. It may be used
-// again after its answer, from within the handler too.
+// One question at a time, embedded by whoever asks; destroying it takes the question back. It may
+// be used again after its answer, from within the handler too.
 class ResolveRequest {
  public:
-  // At least one address when there is a result. Error codes: ENOENT no such name, ETIMEDOUT, EAGAIN (too
-  // many questions, or a server in trouble), EINVAL (not a name).
+  // At least one address when there is a result. Error codes: ENOENT no such name, ETIMEDOUT,
+  // EAGAIN (too many questions, or a server in trouble), EINVAL (not a name).
   using Handler = Delegate<void(const Result<std::vector<Address>>&)>;
 
   explicit ResolveRequest(Handler handler) : handler_(handler) {}
@@ -42,9 +42,9 @@ class Resolver {
  public:
   virtual ~Resolver() = default;
 
-  // Answers `request`, which must not be waiting, once and never during the call. Addresses carry `port`
-  // and stand in the order in which to try them. An IP literal is its own answer. Beyond the deadline the
-  // answer is ETIMEDOUT.
+  // Answers `request`, which must not be waiting, once and never during the call. Addresses carry
+  // `port` and stand in the order in which to try them. An IP literal is its own answer. Beyond the
+  // deadline the answer is ETIMEDOUT.
   virtual void resolve(ResolveRequest& request, std::string_view host, std::uint16_t port,
                        Deadline deadline) = 0;
 

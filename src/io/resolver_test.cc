@@ -8,8 +8,8 @@
 namespace adit::io {
 namespace {
 
-// RFC 1035 §4: knows "host.test" (A and AAAA) and "four.test" (A only), is silent about "silent.test",
-// and says NXDOMAIN to the rest.
+// RFC 1035 §4: knows "host.test" (A and AAAA) and "four.test" (A only), is silent about
+// "silent.test", and says NXDOMAIN to the rest.
 class NameServer {
  public:
   NameServer(Loop& loop, Socket socket) : loop_(loop), socket_(std::move(socket)) {

@@ -41,7 +41,8 @@ Signals::~Signals() { ::pthread_sigmask(SIG_UNBLOCK, &blocked_->set, nullptr); }
 void Signals::wait() { loop_.poll(readable_, fd_.get(), kReadable); }
 
 void Signals::on_readable(const Completion&) {
-  // One at a time: what is left makes the next poll complete at once, and the handler may be our end.
+  // One at a time: what is left makes the next poll complete at once, and the handler may be our
+  // end.
   signalfd_siginfo info{};
   const ssize_t n = ::read(fd_.get(), &info, sizeof info);
   wait();

@@ -15,8 +15,9 @@ class Signals {
  public:
   using Handler = Delegate<void(int signal)>;
 
-  // Blocks `signals` in the calling thread; call it before other threads are started, which inherit that,
-  // or the signals go to them. Programs started by this one inherit it too and have to undo it.
+  // Blocks `signals` in the calling thread; call it before other threads are started, which inherit
+  // that, or the signals go to them. Programs started by this one inherit it too and have to undo
+  // it.
   static Result<std::unique_ptr<Signals>> open(Loop& loop, std::span<const int> signals,
                                                Handler handler);
   // Unblocks what open() has blocked. The handler may destroy this object.

@@ -10,7 +10,8 @@
 
 namespace adit::io {
 
-// AF_INET for IPv4, AF_INET6 for the rest: Linux takes AF_INET addresses on dual-stack UDP sockets too.
+// AF_INET for IPv4, AF_INET6 for the rest: Linux takes AF_INET addresses on dual-stack UDP sockets
+// too.
 struct SockAddr {
   union {
     sockaddr any;

@@ -1,6 +1,6 @@
-// Bytes from socket to socket without copying: splice(2) through a pipe, called at once when poll says
-// ready (io_uring's own splice goes to a kernel thread and back, which costs more than it saves). Only
-// where Loop::real_descriptors().
+// Bytes from socket to socket without copying: splice(2) through a pipe, called at once when poll
+// says ready (io_uring's own splice goes to a kernel thread and back, which costs more than it
+// saves). Only where Loop::real_descriptors().
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,9 @@ namespace adit::io {
 
 class SplicePipe {
  public:
-  // A pipe of limits::kSplicePipeBytes, or of the largest size below that is allowed. Fails with EMFILE or
-  // ENFILE, and with EPERM where the user's pipe budget leaves less than an ordinary pipe.
+  // A pipe of limits::kSplicePipeBytes, or of the largest size below that is allowed. Fails with
+  // EMFILE or ENFILE, and with EPERM where the user's pipe budget leaves less than an ordinary
+  // pipe.
   static Result<SplicePipe> open();
 
   std::size_t held() const { return held_; }  // bytes inside
@@ -35,14 +36,15 @@ struct Spliced {
   std::size_t bytes = 0;
   bool end = false;  // the peer has closed its direction
 
-  // Nothing there now: poll kReadable. With bytes held in the pipe it may also be the pipe that is full:
-  // splice_out first.
+  // Nothing there now: poll kReadable. With bytes held in the pipe it may also be the pipe that is
+  // full: splice_out first.
   bool would_block() const { return bytes == 0 && !end; }
 };
 
 // At most `max` bytes from the socket into the pipe.
 Result<Spliced> splice_in(const Socket& from, SplicePipe& pipe, std::size_t max);
-// As much of the pipe as the socket takes; 0 when its buffer is full: poll kWritable. Call with held() > 0.
+// As much of the pipe as the socket takes; 0 when its buffer is full: poll kWritable. Call with
+// held() > 0.
 Result<std::size_t> splice_out(SplicePipe& pipe, const Socket& to);
 
 // Pipes are borrowed while a direction moves bulk and given back when it goes quiet, so that idle
@@ -51,7 +53,8 @@ class PipePool {
  public:
   // An error means: go on by receive and send.
   Result<SplicePipe> borrow();
-  // Keeps up to limits::kSplicePipesIdleMax empty pipes; one that still holds bytes is closed with them.
+  // Keeps up to limits::kSplicePipesIdleMax empty pipes; one that still holds bytes is closed with
+  // them.
   void give_back(SplicePipe pipe);
   std::size_t idle() const { return idle_.size(); }
 

@@ -91,7 +91,8 @@ TEST_P(SpliceTest, ResetIsAnErrorAndNoSignal) {
   pair.client.reset();
   quiet(5ms);
   int error = 0;
-  for (int i = 0; i < 2; ++i) {  // ECONNRESET is told once, then it is EPIPE, which comes with SIGPIPE
+  // ECONNRESET is told once, then it is EPIPE, which comes with SIGPIPE.
+  for (int i = 0; i < 2; ++i) {
     const auto n = splice_out(*pipe, pair.server);
     ASSERT_FALSE(n);
     error = n.error().code;

@@ -18,13 +18,15 @@ namespace {
 
 constexpr unsigned kSubmissions = 1024;
 constexpr unsigned kCompletions = 4096;
-// user_data of what belongs to no slot. A slot's is slot | generation << 32; generations start at 1.
+// user_data of what belongs to no slot. A slot's is slot | generation << 32; generations start at
+// 1.
 constexpr std::uint64_t kIgnored = UINT32_MAX;
 constexpr std::uint64_t kWake = UINT32_MAX - 1;
 
 constexpr int kReceiveGroup = 0;
 constexpr int kDatagramGroup = 1;
-// Room for the sender in a datagram buffer: a sockaddr_in6, rounded so that what follows is aligned.
+// Room for the sender in a datagram buffer: a sockaddr_in6, rounded so that what follows is
+// aligned.
 constexpr unsigned kNameBytes = 32;
 static_assert(kNameBytes >= sizeof(sockaddr_in6));
 static_assert((sizeof(io_uring_recvmsg_out) + kNameBytes) % alignof(cmsghdr) == 0);
@@ -112,7 +114,8 @@ struct UringLoop::Ring {
   bool open = false;
   BufferRing streams;
   BufferRing datagrams;  // opened by the first receive_datagrams
-  msghdr header{};       // the sizes that recvmsg asks for; read by the kernel as long as it is armed
+  // The sizes that recvmsg asks for; the kernel may read them as long as it is armed.
+  msghdr header{};
   // Where connect goes to, by place in the submission queue: the kernel reads it when submitted.
   std::array<SockAddr, kSubmissions> connect_to;
 };
@@ -123,7 +126,8 @@ namespace {
 int open_ring(io_uring& ring, UringLoop::Mode mode) {
   io_uring_params params{};
   params.cq_entries = kCompletions;
-  // Disabled at first: the ring belongs to the thread that enables it, and loops may be made elsewhere.
+  // Disabled at first: the ring belongs to the thread that enables it, and loops may be made
+  // elsewhere.
   params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL |
                  IORING_SETUP_R_DISABLED;
   switch (mode) {
@@ -173,8 +177,8 @@ UringLoop::UringLoop(std::unique_ptr<Mailbox> mailbox, std::unique_ptr<Ring> rin
 
 UringLoop::~UringLoop() { end_operations(); }
 
-// Leaves nothing in flight, so that ports and peers are released now and not whenever the kernel's worker
-// takes the ring apart.
+// Leaves nothing in flight, so that ports and peers are released now and not whenever the kernel's
+// worker takes the ring apart.
 void UringLoop::end_operations() {
   constexpr int kTries = 100;  // of 10 ms: a cancelled operation ends at once
   io_uring* ring = &ring_->uring;
@@ -243,7 +247,8 @@ std::uint64_t UringLoop::tag(std::uint32_t index) const {
 
 void UringLoop::submit_accept(std::uint32_t index) {
   io_uring_sqe* sqe = next_sqe();
-  io_uring_prep_multishot_accept(sqe, ops_[index].fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_prep_multishot_accept(sqe, ops_[index].fd, nullptr, nullptr,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
   io_uring_sqe_set_data64(sqe, tag(index));
 }
 
@@ -375,7 +380,7 @@ void UringLoop::run(const Event& event) {
     case OpKind::Connect: return finish(index, event.result);
     case OpKind::None: break;
   }
-  CHECK(!"a busy slot has an operation");
+  CHECK(false && "a busy slot has an operation");
 }
 
 void UringLoop::on_accept(std::uint32_t index, const Event& event) {
@@ -434,7 +439,8 @@ void UringLoop::describe(io_uring_recvmsg_out& out, int bytes, Completion& c) {
   c.result = static_cast<int>(c.data.size());
   c.more = true;
   SockAddr peer;
-  std::memcpy(&peer.v6, io_uring_recvmsg_name(&out), std::min<std::size_t>(out.namelen, sizeof peer.v6));
+  std::memcpy(&peer.v6, io_uring_recvmsg_name(&out),
+              std::min<std::size_t>(out.namelen, sizeof peer.v6));
   c.peer = peer.address();
   msghdr control{};
   control.msg_control = payload - kControlBytes;
@@ -476,7 +482,7 @@ void UringLoop::settle() {
         case OpKind::ReceiveDatagrams: submit_receive_datagrams(index); break;
         case OpKind::Connect:
         case OpKind::Poll:
-        case OpKind::None: CHECK(!"one-shot operations are not armed again");
+        case OpKind::None: CHECK(false && "one-shot operations are not armed again");
       }
     }
   }

@@ -1,6 +1,7 @@
-// The loop over io_uring: multishot accept, receive and recvmsg into provided buffer rings; one call into
-// the kernel a turn. Closing is a ring operation too: it stands behind everything queued earlier, so an
-// operation that was queued but not yet submitted can never meet a descriptor number used anew.
+// The loop over io_uring: multishot accept, receive and recvmsg into provided buffer rings; one
+// call into the kernel a turn. Closing is a ring operation too: it stands behind everything queued
+// earlier, so an operation that was queued but not yet submitted can never meet a descriptor number
+// used anew.
 #pragma once
 
 #include <memory>
@@ -20,8 +21,8 @@ class UringLoop final : public PosixLoop {
   // What the kernel is asked for, best first. Defer: SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1).
   enum class Mode { Defer, Coop, Plain };
 
-  // The best mode that the kernel has, after a self-test of what the loop needs. May be called on another
-  // thread than the one that turns the loop.
+  // The best mode that the kernel has, after a self-test of what the loop needs. May be called on
+  // another thread than the one that turns the loop.
   static Result<std::unique_ptr<UringLoop>> open();
   static Result<std::unique_ptr<UringLoop>> open(Mode mode);
   // On the thread that turned the loop, or after that thread has ended.
@@ -76,8 +77,9 @@ class UringLoop final : public PosixLoop {
   Mode mode_;
   bool enabled_ = false;
   std::unique_ptr<Ring> ring_;
-  std::vector<Event> events_;             // of this turn
-  std::vector<std::uint32_t> unsettled_;  // slots to arm again, to cancel or to fail after the batch
+  std::vector<Event> events_;  // of this turn
+  // Slots to arm again, to cancel or to fail after the batch.
+  std::vector<std::uint32_t> unsettled_;
 };
 
 std::string_view name(UringLoop::Mode mode);

@@ -30,9 +30,11 @@ Status know_operations(io_uring& ring) {
       return Error{EOPNOTSUPP, "io_uring: operation " + std::to_string(op) + " is missing"};
     }
   }
-  constexpr unsigned kNeeded = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL |
-                               IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
-  if ((ring.features & kNeeded) != kNeeded) return Error{EOPNOTSUPP, "io_uring: features are missing"};
+  constexpr unsigned kNeeded = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
+                               IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
+  if ((ring.features & kNeeded) != kNeeded) {
+    return Error{EOPNOTSUPP, "io_uring: features are missing"};
+  }
   return {};
 }
 
@@ -88,7 +90,8 @@ Status accept_multishot(io_uring& ring) {
   if (::bind(listener.get(), any, size) != 0) return errno_error(errno, "bind");
   if (::listen(listener.get(), 1) != 0) return errno_error(errno, "listen");
   io_uring_sqe* sqe = io_uring_get_sqe(&ring);
-  io_uring_prep_multishot_accept(sqe, listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_prep_multishot_accept(sqe, listener.get(), nullptr, nullptr,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (const int e = io_uring_submit(&ring); e < 0) return errno_error(-e, "io_uring_submit");
   size = sizeof name;
   if (::getsockname(listener.get(), any, &size) != 0) return errno_error(errno, "getsockname");
@@ -97,7 +100,9 @@ Status accept_multishot(io_uring& ring) {
   const int got = next_result(ring, flags);
   if (got < 0) return errno_error(-got, "io_uring: multishot accept");
   Fd(got).reset();
-  if ((flags & IORING_CQE_F_MORE) == 0) return Error{EOPNOTSUPP, "io_uring: accept is not multishot"};
+  if ((flags & IORING_CQE_F_MORE) == 0) {
+    return Error{EOPNOTSUPP, "io_uring: accept is not multishot"};
+  }
   return {};
 }
 
@@ -123,7 +128,9 @@ Status test_with(io_uring& ring) {
 
 Status probe_uring() {
   io_uring ring{};
-  if (const int e = io_uring_queue_init(8, &ring, 0); e < 0) return errno_error(-e, "io_uring_setup");
+  if (const int e = io_uring_queue_init(8, &ring, 0); e < 0) {
+    return errno_error(-e, "io_uring_setup");
+  }
   Status result = test_with(ring);
   io_uring_queue_exit(&ring);
   return result;

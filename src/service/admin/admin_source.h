@@ -1,0 +1,50 @@
+// What the admin server serves: whoever runs (a relay, later an agent) answers for itself.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/delegate.h"
+#include "base/list.h"
+
+namespace adit::service {
+
+enum class AdminPage : std::uint8_t { StatusJson, StatusText, Metrics };
+
+// One page that is being made for one client. The asker may destroy it before it is answered: it
+// leaves the source's list then, and nobody is told.
+class AdminQuestion : public ListNode<AdminQuestion> {
+ public:
+  using Answer = Delegate<void(std::string body)>;
+
+  AdminQuestion(AdminPage page, Answer answer) : page_(page), answer_(answer) {}
+
+  AdminPage page() const { return page_; }
+  // Once; the question may be gone afterwards.
+  void answer(std::string body) {
+    unlink();
+    answer_(std::move(body));
+  }
+
+ private:
+  AdminPage page_;
+  Answer answer_;
+};
+
+class AdminSource {
+ public:
+  // Answers on the loop's thread, at once or within a few seconds. Until then the question may only
+  // be held in a list, which it leaves when its asker goes.
+  virtual void ask(AdminQuestion& question) = 0;
+
+  struct Reloaded {
+    bool ok = false;  // false: what ran before goes on
+    std::string text;  // whole lines, for the operator
+  };
+  virtual Reloaded reload() = 0;
+
+ protected:
+  ~AdminSource() = default;
+};
+
+}  // namespace adit::service

@@ -1,0 +1,79 @@
+#include "service/agent/agent.h"
+
+namespace adit::service {
+
+namespace {
+// How often a stopping agent looks whether visitors and links are gone.
+constexpr Duration kStopTick = 50ms;
+constexpr Duration kGoodbyeMax = 1s;
+}  // namespace
+
+Agent::Agent(io::Loop& loop, io::Resolver& resolver, Log& log, const AgentSettings& settings)
+    : loop_(loop),
+      known_relays_(settings.known_relays_path),
+      services_(loop, resolver, log, metrics_, settings.services, settings.service_key_pem),
+      tick_(loop, Delegate<void()>::to<&Agent::on_tick>(this)) {}
+
+// Local connections first: their ends point into the uplinks' sessions.
+Agent::~Agent() {
+  services_.abort_all();
+  uplinks_.clear();
+}
+
+Result<std::unique_ptr<Agent>> Agent::make(io::Loop& loop, io::Resolver& resolver, Log& log,
+                                           const AgentSettings& settings, AgentEvents& events) {
+  std::unique_ptr<Agent> agent(new Agent(loop, resolver, log, settings));
+  if (auto ok = agent->services_.load(); !ok) return std::move(ok).error();
+
+  crypto::ClientTls tls;
+  tls.certificate_chain_pem = settings.identity_certificate_pem;
+  tls.private_key_pem = settings.identity_key_pem;
+  tls.alpn = {"adit/1"};
+  tls.tls13_only = true;
+  tls.verify = crypto::Verify::Callback;
+  auto by_key = crypto::TlsContext::client(tls);
+  if (!by_key) return std::move(by_key).error().with("agent key");
+  agent->by_key_.emplace(std::move(*by_key));
+
+  tls.verify = crypto::Verify::WebPki;
+  tls.roots_pem_file = settings.roots_pem_file;
+  auto web_pki = crypto::TlsContext::client(tls);
+  if (web_pki) {
+    agent->web_pki_.emplace(std::move(*web_pki));
+  } else if (!settings.roots_pem_file.empty()) {
+    return std::move(web_pki).error().with(settings.roots_pem_file);
+  } else {
+    log.warn("agent.no_roots", {{"what", web_pki.error().what}});
+  }
+  agent->shared_.emplace(AgentShared{loop, resolver, log, agent->metrics_, agent->services_, events,
+                                     agent->web_pki_ ? &*agent->web_pki_ : nullptr, *agent->by_key_,
+                                     agent->known_relays_, settings.session, settings.random_seed});
+  for (const RelayTarget& relay : settings.relays)
+    agent->uplinks_.push_back(std::make_unique<Uplink>(*agent->shared_, relay));
+  return agent;
+}
+
+void Agent::start() {
+  for (auto& uplink : uplinks_) uplink->start();
+}
+
+void Agent::stop(Duration deadline, Delegate<void()> stopped) {
+  stopped_ = stopped;
+  stop_at_ = loop_.now() + deadline;
+  on_tick();
+}
+
+void Agent::on_tick() {
+  if (!said_goodbye_ && (services_.open() == 0 || loop_.now() >= stop_at_)) {
+    said_goodbye_ = true;
+    stop_at_ = loop_.now() + kGoodbyeMax;
+    services_.abort_all();
+    for (auto& uplink : uplinks_) uplink->stop();
+  }
+  bool down = said_goodbye_;
+  for (auto& uplink : uplinks_) down = down && uplink->link_down();
+  if (down || (said_goodbye_ && loop_.now() >= stop_at_)) return stopped_();
+  tick_.set(loop_.now() + kStopTick);
+}
+
+}  // namespace adit::service

@@ -1,0 +1,159 @@
+#include "service/agent/local_service.h"
+
+#include <algorithm>
+
+#include "crypto/certificate.h"
+#include "crypto/key.h"
+#include "flow/tcp_stream.h"
+#include "flow/tls_stream.h"
+#include "proto/tls_hello/tls_alert.h"
+
+namespace adit::service {
+
+namespace {
+constexpr Duration kSelfSignedValidity = 24h * 397;
+constexpr Duration kPartingDeadline = 5s;
+}  // namespace
+
+LocalServices::LocalServices(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& metrics,
+                             std::vector<LocalServiceSettings> services,
+                             std::string self_signed_key_pem)
+    : loop_(loop),
+      resolver_(resolver),
+      log_(log),
+      metrics_(metrics),
+      settings_(std::move(services)),
+      self_signed_key_pem_(std::move(self_signed_key_pem)),
+      tls_(settings_.size()),
+      bulk_(loop) {}
+
+LocalServices::~LocalServices() { streams_.clear(); }
+
+Status LocalServices::load() {
+  for (std::size_t i = 0; i < settings_.size(); ++i) {
+    const LocalServiceSettings& s = settings_[i];
+    if (s.passthrough || s.certificate_pem.empty()) continue;
+    crypto::ServerTls tls;
+    tls.certificate_chain_pem = s.certificate_pem;
+    tls.private_key_pem = s.key_pem;
+    auto context = crypto::TlsContext::server(tls);
+    if (!context) return std::move(context).error().with("certificate of the service for " + s.to.text());
+    tls_[i].context.emplace(std::move(*context));
+  }
+  return {};
+}
+
+Status LocalServices::granted(ServiceNumber service, const std::vector<std::string>& names) {
+  for (std::size_t i = 0; i < settings_.size(); ++i) {
+    const LocalServiceSettings& s = settings_[i];
+    if (s.number != service || s.passthrough || !s.certificate_pem.empty()) continue;
+    // Several relays may grant different names; the certificate is for all of them.
+    std::vector<std::string> all = tls_[i].names;
+    for (const std::string& n : names)
+      if (std::find(all.begin(), all.end(), n) == all.end()) all.push_back(n);
+    if (all == tls_[i].names) continue;
+    auto key = crypto::PrivateKey::from_pem(self_signed_key_pem_);
+    if (!key) return std::move(key).error();
+    auto pem = crypto::self_signed(*key, all, WallTime{loop_.wall_time().ns - 3'600'000'000'000},
+                                   kSelfSignedValidity);
+    if (!pem) return std::move(pem).error().with("self-signed certificate");
+    crypto::ServerTls tls;
+    tls.certificate_chain_pem = *pem;
+    tls.private_key_pem = self_signed_key_pem_;
+    auto context = crypto::TlsContext::server(tls);
+    if (!context) return std::move(context).error();
+    tls_[i].names = std::move(all);
+    tls_[i].context.emplace(std::move(*context));
+    log_.info("agent.self_signed", {{"service", s.to.text()}, {"name", names.front()}});
+  }
+  return {};
+}
+
+void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) {
+  for (std::size_t i = 0; i < settings_.size(); ++i) {
+    if (settings_[i].number != preamble.service) continue;
+    metrics_.counter("adit_agent_streams_total").add();
+    streams_.add(std::make_unique<ServedStream>(*this, i, std::move(end))).start();
+    return;
+  }
+  metrics_.counter("adit_agent_unknown_service_total").add();
+  end->abort();
+}
+
+ServedStream::ServedStream(LocalServices& owner, std::size_t service,
+                           std::unique_ptr<flow::Duplex> end)
+    : owner_(owner), service_(service), end_(std::move(end)) {
+  owner_.metrics_.gauge("adit_agent_streams").add(1);
+}
+
+ServedStream::~ServedStream() {
+  parting_.reset();
+  if (end_ != nullptr) end_->set_listener(nullptr);
+  owner_.metrics_.gauge("adit_agent_streams").add(-1); }
+
+void ServedStream::start() {
+  dialer_ = std::make_unique<flow::Dialer>(owner_.loop_, owner_.resolver_,
+                                           flow::Dialer::Done::to<&ServedStream::on_dialled>(this));
+  dialer_->dial(owner_.settings_[service_].to,
+                Deadline::after(owner_.loop_.now(), limits::kDialDeadline));
+}
+
+void ServedStream::on_dialled(Result<io::Socket> socket) {
+  const LocalServiceSettings& settings = owner_.settings_[service_];
+  if (!socket) {
+    owner_.metrics_.counter("adit_agent_dial_failures_total").add();
+    if (const auto held = owner_.once_.admit(owner_.loop_.now(), service_ + 1); held >= 0) {
+      owner_.log_.warn("agent.service_unreachable", {{"to", settings.to.text()},
+                                                     {"why", socket.error().what},
+                                                     {"suppressed", held}});
+    }
+    return turn_away();
+  }
+  std::unique_ptr<flow::Duplex> near = std::move(end_);
+  if (!settings.passthrough) {
+    auto& context = owner_.tls_[service_].context;
+    auto session = context ? crypto::TlsSession::server(*context)
+                           : Result<crypto::TlsSession>(Error{0, "no certificate yet"});
+    if (!session) {
+      end_ = std::move(near);
+      return turn_away();
+    }
+    near = std::make_unique<flow::TlsStream>(owner_.loop_, std::move(near), std::move(*session));
+  }
+  pump_ = std::make_unique<flow::Pump>(
+      owner_.loop_, owner_.bulk_, owner_.pump_limits_, std::move(near),
+      std::make_unique<flow::TcpStream>(owner_.loop_, std::move(*socket)),
+      flow::Pump::Done::to<&ServedStream::on_done>(this));
+  dialer_.reset();
+  pump_->start();
+}
+
+// The visitor waits for a TLS answer either way: it gets an alert and not a bare reset.
+void ServedStream::turn_away() {
+  dialer_.reset();
+  const auto record = fatal_alert(TlsAlert::InternalError);
+  static_cast<void>(end_->write(record));  // the first bytes of the stream: there is room
+  end_->finish();
+  parting_ = std::make_unique<Parting>(*this);
+}
+
+ServedStream::Parting::Parting(ServedStream& s)
+    : stream(s), deadline(s.owner_.loop_, Delegate<void()>::to<&Parting::over>(this)) {
+  deadline.set(s.owner_.loop_.now() + kPartingDeadline);
+  s.end_->set_listener(this);
+  s.end_->start();
+}
+
+void ServedStream::Parting::on_readable() {
+  flow::Duplex& end = *stream.end_;
+  while (!end.readable().empty()) end.consume(end.readable().size());
+  if (end.at_end()) over();
+}
+
+void ServedStream::Parting::over() { stream.finish(); }
+
+void ServedStream::on_done(flow::PumpEnd) { finish(); }
+
+void ServedStream::finish() { owner_.streams_.erase(*this); }
+
+}  // namespace adit::service

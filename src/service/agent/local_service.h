@@ -1,0 +1,103 @@
+// What an agent exposes, and one visitor of it: dials the local target, ends TLS or passes it through, pumps.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "crypto/tls_context.h"
+#include "flow/bulk_queue.h"
+#include "flow/dialer.h"
+#include "flow/pump.h"
+#include "proto/link/frames.h"
+#include "service/edge/owned_list.h"
+
+namespace adit::service {
+
+struct LocalServiceSettings {
+  ServiceNumber number;
+  std::vector<std::string> names;  // wanted
+  HostPort to;
+  bool passthrough = false;
+  // Terminate only; empty: a self-signed certificate for the names granted.
+  std::string certificate_pem, key_pem;
+};
+
+class ServedStream;
+
+// All streams of one agent, of every relay.
+class LocalServices {
+ public:
+  // `self_signed_key_pem`: for services without a certificate of their own.
+  LocalServices(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& metrics,
+                std::vector<LocalServiceSettings> services, std::string self_signed_key_pem);
+  ~LocalServices();
+
+  const std::vector<LocalServiceSettings>& settings() const { return settings_; }
+  // Reads the certificates; the error names the service.
+  Status load();
+  // The relay granted these names: a self-signed service gets a certificate for them.
+  Status granted(ServiceNumber service, const std::vector<std::string>& names);
+  void serve(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end);
+  std::size_t open() const { return streams_.size(); }
+  void abort_all() { streams_.clear(); }
+
+ private:
+  friend class ServedStream;
+  struct Tls {
+    std::vector<std::string> names;
+    std::optional<crypto::TlsContext> context;
+  };
+
+  io::Loop& loop_;
+  io::Resolver& resolver_;
+  Log& log_;
+  Metrics& metrics_;
+  std::vector<LocalServiceSettings> settings_;
+  std::string self_signed_key_pem_;
+  std::vector<Tls> tls_;  // by index of settings_
+  flow::PumpLimits pump_limits_{limits::kVisitorIdle, limits::kHalfClosedIdle};
+  flow::BulkQueue bulk_;
+  LogRateLimit once_;
+  OwnedList<ServedStream> streams_;
+};
+
+class ServedStream final : public ListNode<ServedStream> {
+ public:
+  ServedStream(LocalServices& owner, std::size_t service, std::unique_ptr<flow::Duplex> end);
+  ~ServedStream();
+  // States: dialling (the visitor's bytes wait in the stream), pumping; or parting: an alert is on its way to
+  // the visitor, and what it still sends is dropped until it ends or a short deadline passes.
+  void start();
+
+ private:
+  struct Parting final : flow::DuplexListener {
+    explicit Parting(ServedStream& s);
+    void on_readable() override;
+    void on_writable() override {}
+    void on_failed(const Error&) override { over(); }
+    void over();
+
+    ServedStream& stream;
+    io::Timer deadline;
+  };
+
+  void on_dialled(Result<io::Socket> socket);
+  void on_done(flow::PumpEnd end);
+  void turn_away();
+  void finish();
+
+  LocalServices& owner_;
+  const std::size_t service_;
+  std::unique_ptr<flow::Duplex> end_;  // until the pump has it
+  std::unique_ptr<flow::Dialer> dialer_;
+  std::unique_ptr<flow::Pump> pump_;
+  std::unique_ptr<Parting> parting_;
+};
+
+}  // namespace adit::service

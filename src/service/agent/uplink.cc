@@ -1,0 +1,276 @@
+#include "service/agent/uplink.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "crypto/certificate.h"
+#include "crypto/digest.h"
+#include "crypto/key.h"
+
+namespace adit::service {
+
+namespace {
+
+std::uint64_t jitter_seed(const AgentShared& shared, const std::string& label) {
+  if (shared.random_seed != 0) return shared.random_seed ^ std::hash<std::string>{}(label);
+  return static_cast<std::uint64_t>(shared.loop.now().ns) ^ std::hash<std::string>{}(label);
+}
+
+// QUIC reports TLS alert N of a failed handshake as 0x100 + N (RFC 9001 §4.8); these are the alerts with which
+// a certificate is refused (RFC 8446 §6.2).
+bool is_certificate_alert(const flow::CarrierDown& down) {
+  if (down.application || down.by_peer || down.code < 0x100) return false;
+  const std::uint64_t alert = down.code - 0x100;
+  return alert >= 42 && alert <= 48;
+}
+
+// A link that lived this long was a good one: the next failure starts the back-off anew.
+constexpr Duration kGoodLink = 10s;
+
+}  // namespace
+
+Uplink::Uplink(const AgentShared& shared, RelayTarget target)
+    : shared_(shared),
+      target_(std::move(target)),
+      label_(target_.address.text()),
+      trust_(label_, target_.pin, shared.known_relays, shared.log),
+      jitter_(jitter_seed(shared, label_)),
+      request_(io::ResolveRequest::Handler::to<&Uplink::on_resolved>(this)),
+      timer_(shared.loop, Delegate<void()>::to<&Uplink::attempt>(this)),
+      session_over_(shared.loop, Delegate<void()>::to<&Uplink::on_session_over>(this)) {}
+
+Uplink::~Uplink() {
+  if (session_) session_->detach();
+}
+
+void Uplink::start() { attempt(); }
+
+void Uplink::stop() {
+  timer_.stop();
+  session_over_.stop();
+  request_.cancel();
+  state_ = State::Stopped;
+  if (link_ != nullptr) link_->close(link::CloseCode::Done, "the agent stops");
+}
+
+std::string_view Uplink::state_name() const {
+  switch (state_) {
+    case State::Idle: return "idle";
+    case State::Resolving: return "resolving";
+    case State::Connecting: return "connecting";
+    case State::Live: return "live";
+    case State::Waiting: return "waiting";
+    case State::Stopped: return "stopped";
+  }
+  return "unknown";
+}
+
+std::optional<flow::CarrierStats> Uplink::stats() const {
+  if (link_ == nullptr || !link_->live()) return std::nullopt;
+  return link_->carrier().stats();
+}
+
+// --- one attempt -------------------------------------------------------------------------------------
+
+// The name is looked up again each time: a relay that moved is found without a restart.
+void Uplink::attempt() {
+  state_ = State::Resolving;
+  retry_after_.reset();
+  shared_.resolver.resolve(request_, target_.address.host, target_.address.port,
+                           Deadline::after(shared_.loop.now(), limits::kDialDeadline));
+}
+
+void Uplink::on_resolved(const Result<std::vector<Address>>& addresses) {
+  if (!addresses) return wait(addresses.error().what);
+  addresses_ = *addresses;
+  next_address_ = 0;
+  last_error_ = "no address";
+  connect_next();
+}
+
+void Uplink::connect_next() {
+  const bool web = trust_.mode() == RelayTrust::Mode::WebPki && shared_.web_pki != nullptr;
+  if (trust_.mode() == RelayTrust::Mode::WebPki && shared_.web_pki == nullptr) {
+    // No roots here to verify with: what is remembered of the relay decides alone.
+    if (!trust_.certificate_failed()) return wait("no CA certificates to verify the relay with");
+  }
+  state_ = State::Connecting;
+  while (next_address_ < addresses_.size()) {
+    UplinkLinkOptions options{web ? *shared_.web_pki : shared_.by_key, target_.name,
+                              addresses_[next_address_++], std::nullopt,
+                              shared_.random_seed == 0 ? 0 : jitter_.next() | 1};
+    if (session_) options.affinity = affinity_;
+    auto link = UplinkLink::open(shared_.loop, *this, options);
+    if (link) {
+      link_ = std::move(*link);
+      return;
+    }
+    last_error_ = link.error().what;
+  }
+  wait(last_error_);
+}
+
+Status Uplink::on_peer_key(UplinkLink& link) {
+  auto ok = trust_.accept(crypto::spki_pin(link.carrier().peer_spki_der()));
+  if (!ok) {
+    last_error_ = ok.error().what;
+    shared_.log.error("agent.relay_not_trusted", {{"relay", label_}, {"what", last_error_}});
+  }
+  return ok;
+}
+
+link::Hello Uplink::make_hello(UplinkLink& link) {
+  link::Hello hello;
+  hello.software = "adit";
+  for (const LocalServiceSettings& s : shared_.services.settings())
+    hello.services.push_back({s.number, "tls", s.names});
+  if (session_) {
+    auto exported = link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
+    if (exported) {
+      link::ResumeRequest resume;
+      resume.session = session_id_;
+      const auto proof = crypto::hmac_sha256(secret_, *exported);
+      resume.proof.assign(proof.begin(), proof.end());
+      resume.seen_floor = session_->seen().floor();
+      resume.seen_above = session_->seen().above();
+      resume.streams = session_->offsets();
+      hello.resume = std::move(resume);
+    }
+  }
+  return hello;
+}
+
+Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
+  if (welcome.resumed && !session_) return Error{0, "WELCOME resumes a session that was not asked for"};
+  if (!welcome.resumed) {
+    if (welcome.secret.size() < 16) return Error{0, "WELCOME without a secret"};
+    drop_session();
+    session_ = std::make_unique<Session>(shared_.loop, Role::Agent, shared_.session_limits,
+                                         static_cast<StreamAcceptor*>(this));
+    session_id_ = welcome.session;
+    secret_ = welcome.secret;
+  }
+  session_over_.stop();
+  affinity_ = welcome.affinity;
+  resume_window_ = std::chrono::milliseconds(
+      std::min<std::uint64_t>(welcome.resume_window_ms, 24 * 3600 * 1000));
+  for (const link::ServiceGranted& s : welcome.services) {
+    if (auto ok = shared_.services.granted(s.number, s.names); !ok)
+      shared_.log.error("agent.certificate", {{"what", ok.error().what}});
+  }
+  if (auto ok = session_->attach_agent(link.carrier(), welcome); !ok) return ok;
+  state_ = State::Live;
+  live_since_ = shared_.loop.now();
+  shared_.metrics.counter("adit_agent_links_total").add();
+  const flow::CarrierStats stats = link.carrier().stats();
+  shared_.log.info("agent.online", {{"relay", label_}, {"resumed", welcome.resumed},
+                                    {"streams", session_->stream_count()}});
+  shared_.events.on_online(label_, urls(welcome), stats.name, stats.rtt, welcome.resumed);
+  return {};
+}
+
+std::vector<std::string> Uplink::urls(const link::Welcome& welcome) const {
+  std::vector<std::string> out;
+  const std::string port =
+      welcome.public_port == 443 ? std::string() : ":" + std::to_string(welcome.public_port);
+  for (const link::ServiceGranted& s : welcome.services)
+    for (const std::string& name : s.names) out.push_back("https://" + name + port);
+  return out;
+}
+
+void Uplink::on_refused(UplinkLink&, const link::Refused& refused) {
+  last_error_ = refused.code + ": " + refused.text;
+  retry_after_ = std::chrono::milliseconds(std::min<std::uint64_t>(refused.retry_after_ms, 3600'000));
+  if (!refused.again) retry_after_ = std::max<Duration>(*retry_after_, 30s);
+  shared_.log.error("agent.refused", {{"relay", label_}, {"code", refused.code}, {"text", refused.text}});
+  shared_.events.on_refused(label_, refused);
+}
+
+Session* Uplink::session_of(UplinkLink& link) {
+  return state_ == State::Live && link_.get() == &link ? session_.get() : nullptr;
+}
+
+void Uplink::on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) {
+  shared_.services.serve(preamble, std::move(end));
+}
+
+// --- when it ends ------------------------------------------------------------------------------------
+
+void Uplink::on_link_down(UplinkLink& link, const flow::CarrierDown& down) {
+  CHECK(link_.get() == &link);
+  const bool was_live = state_ == State::Live;
+  const bool refused = link.refused() != nullptr;
+  const bool proven = link.handshake_done();
+  std::unique_ptr<UplinkLink> gone = std::move(link_);
+  if (state_ == State::Stopped) {
+    if (session_) session_->detach();
+    return;
+  }
+  if (was_live) return after_live_lost(down);
+  if (refused) return wait(last_error_);
+  if (is_certificate_alert(down)) {
+    last_error_ = down.reason;
+    if (trust_.certificate_failed()) {
+      next_address_ = 0;
+      return connect_next();
+    }
+    shared_.log.error("agent.relay_not_trusted", {{"relay", label_}, {"what", last_error_}});
+    return wait(last_error_);
+  }
+  if (!proven || last_error_.empty())
+    last_error_ = down.timeout ? "no answer in time" : down.reason.empty() ? "closed" : down.reason;
+  if (!proven && next_address_ < addresses_.size()) return connect_next();
+  wait(last_error_);
+}
+
+void Uplink::after_live_lost(const flow::CarrierDown& down) {
+  session_->detach();
+  const auto code = static_cast<link::CloseCode>(down.code);
+  const bool by_relay = down.application && down.by_peer;
+  const std::string why = down.timeout ? "silence" : down.reason;
+  shared_.log.warn("agent.link_lost", {{"relay", label_}, {"why", why}, {"streams", streams()}});
+  shared_.events.on_offline(label_, why);
+  if (by_relay && (code == link::CloseCode::Superseded || code == link::CloseCode::Refused)) {
+    // Another agent holds this key's names, or the key is not wanted: coming back at once would fight.
+    drop_session();
+    retry_after_ = limits::kReconnectDelayMax;
+    return wait(why);
+  }
+  if (by_relay && code == link::CloseCode::Draining) drop_session();
+  if (session_) session_over_.set(shared_.loop.now() + resume_window_);
+  if (shared_.loop.now() - live_since_ >= kGoodLink) delay_ = Duration{0};
+  if (delay_ != Duration{0}) return wait(why);
+  delay_ = limits::kReconnectDelayMin;
+  attempt();  // the first try is at once: visitors wait
+}
+
+// Jittered exponential back-off, for ever.
+void Uplink::wait(std::string_view why) {
+  state_ = State::Waiting;
+  delay_ = std::clamp(delay_ * 2, limits::kReconnectDelayMin, limits::kReconnectDelayMax);
+  // While visitors wait for the session, trying is worth more than politeness.
+  if (session_) delay_ = std::min<Duration>(delay_, 1s);
+  const auto spread = static_cast<std::uint64_t>(delay_.count());
+  Duration next{static_cast<std::int64_t>(spread / 2 + jitter_.below(spread / 2 + 1))};
+  if (retry_after_) next = std::max(next, *retry_after_);
+  shared_.metrics.counter("adit_agent_attempts_failed_total").add();
+  shared_.log.warn("agent.relay_unreachable",
+                   {{"relay", label_}, {"why", why}, {"next_try_ms", next / 1ms}});
+  shared_.events.on_unreachable(label_, why, next);
+  timer_.set(shared_.loop.now() + next);
+}
+
+void Uplink::on_session_over() {
+  shared_.log.warn("agent.session_lost", {{"relay", label_}, {"streams", streams()}});
+  drop_session();
+}
+
+void Uplink::drop_session() {
+  session_over_.stop();
+  if (!session_) return;
+  std::unique_ptr<Session> gone = std::move(session_);
+  gone->detach();
+  gone->end(link::ResetCode::Lost);
+}
+
+}  // namespace adit::service

@@ -1,0 +1,122 @@
+// An agent's life with one relay: finds it, links to it, registers the services, and comes back by itself,
+// for as long as it takes. The session, and the visitors in it, outlive the links.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/prng.h"
+#include "crypto/tls_context.h"
+#include "io/loop.h"
+#include "io/resolver.h"
+#include "service/agent/local_service.h"
+#include "service/agent/relay_trust.h"
+#include "service/agent/uplink_link.h"
+#include "service/tunnel/session.h"
+
+namespace adit::service {
+
+struct RelayTarget {
+  HostPort address;
+  std::string name;  // of its certificate, and the SNI
+  std::string pin;
+};
+
+// What the agent tells its owner (the command line prints it).
+class AgentEvents {
+ public:
+  // Registered: `urls` of each service. `resumed`: visitors went on.
+  virtual void on_online(const std::string& relay, const std::vector<std::string>& urls,
+                         std::string_view carrier, Duration rtt, bool resumed) = 0;
+  virtual void on_offline(const std::string& relay, std::string_view why) = 0;
+  // `again`: it will be tried again by itself.
+  virtual void on_refused(const std::string& relay, const link::Refused& refused) = 0;
+  virtual void on_unreachable(const std::string& relay, std::string_view why, Duration next_try) = 0;
+
+ protected:
+  ~AgentEvents() = default;
+};
+
+// What all uplinks of an agent share; outlives them.
+struct AgentShared {
+  io::Loop& loop;
+  io::Resolver& resolver;
+  Log& log;
+  Metrics& metrics;
+  LocalServices& services;
+  AgentEvents& events;
+  const crypto::TlsContext* web_pki;  // null: no roots on this machine
+  const crypto::TlsContext& by_key;
+  const KnownRelaysFile& known_relays;
+  SessionLimits session_limits;
+  std::uint64_t random_seed = 0;      // 0: from the CSPRNG; else jitter and connection ids repeat (simulator)
+};
+
+class Uplink final : private StreamAcceptor, private UplinkOwner {
+ public:
+  Uplink(const AgentShared& shared, RelayTarget target);
+  ~Uplink();
+
+  void start();
+  // Says goodbye; `done` when the link is down.
+  void stop();
+  bool live() const { return link_ != nullptr && link_->live(); }
+  bool link_down() const { return link_ == nullptr; }
+  std::size_t streams() const { return session_ ? session_->stream_count() : 0; }
+  const RelayTarget& target() const { return target_; }
+  // For status.
+  std::string_view state_name() const;
+  std::optional<flow::CarrierStats> stats() const;
+
+ private:
+  enum class State : std::uint8_t { Idle, Resolving, Connecting, Live, Waiting, Stopped };
+
+  void attempt();
+  void on_resolved(const Result<std::vector<Address>>& addresses);
+  void connect_next();
+  void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) override;
+  // From the link.
+  Status on_peer_key(UplinkLink& link) override;
+  link::Hello make_hello(UplinkLink& link) override;
+  Status on_welcome(UplinkLink& link, const link::Welcome& welcome) override;
+  void on_refused(UplinkLink& link, const link::Refused& refused) override;
+  Session* session_of(UplinkLink& link) override;
+  void on_link_down(UplinkLink& link, const flow::CarrierDown& down) override;
+
+  void after_live_lost(const flow::CarrierDown& down);
+  void wait(std::string_view why);
+  void drop_session();
+  void on_session_over();
+  std::vector<std::string> urls(const link::Welcome& welcome) const;
+
+  const AgentShared& shared_;
+  const RelayTarget target_;
+  const std::string label_;
+  RelayTrust trust_;
+  Prng jitter_;
+  State state_ = State::Idle;
+  Duration delay_{};        // of the next wait, before jitter
+  Instant live_since_;
+  std::optional<Duration> retry_after_;
+
+  io::ResolveRequest request_;
+  std::vector<Address> addresses_;
+  std::size_t next_address_ = 0;
+  io::Timer timer_;         // end of a wait
+  std::unique_ptr<UplinkLink> link_;
+  std::string last_error_;
+
+  // The session and what resumes it.
+  std::unique_ptr<Session> session_;
+  std::string session_id_;
+  ByteVector secret_;
+  std::uint8_t affinity_ = 0;
+  Duration resume_window_{};
+  io::Timer session_over_;
+};
+
+}  // namespace adit::service
