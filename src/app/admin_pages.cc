@@ -75,6 +75,7 @@ void write_agent(JsonWriter& json, const Agent& a, std::uint32_t thread) {
     json.decimal("rtt_ms", milliseconds(a.rtt));
   }
   json.number("streams", a.streams);
+  json.number("retained_bytes", a.retained_bytes);
   json.number("thread", thread);
   json.end();
 }

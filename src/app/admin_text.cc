@@ -37,7 +37,9 @@ std::string rtt_text(const Agent& a) {
 
 // "7 refused (unknown_name 5, bad_hello 2)", the most frequent first.
 std::string refused_text(std::vector<RelayTotals::Reason> reasons) {
-  std::ranges::stable_sort(reasons, std::ranges::greater{}, &RelayTotals::Reason::count);
+  std::ranges::sort(reasons, [](const RelayTotals::Reason& a, const RelayTotals::Reason& b) {
+    return a.count != b.count ? a.count > b.count : a.name < b.name;
+  });
   std::int64_t sum = 0;
   std::string list;
   for (const RelayTotals::Reason& r : reasons) {
@@ -117,8 +119,9 @@ std::string status_text(const RelayFacts& facts, const service::RelayReport& rep
   line("sessions", fmt::format("{} alive, {} resumed, {} expired, {} superseded", t.sessions,
                                t.sessions_resumed, t.sessions_expired, t.sessions_superseded));
   for (const std::uint32_t thread : report.missing) {
-    line("MISSING",
-         fmt::format("thread {} did not answer in time; its agents are not shown", thread));
+    line("MISSING", fmt::format("thread {} {}; its agents are not shown", thread,
+                                facts.draining ? "has drained, or does not answer"
+                                               : "did not answer in time"));
   }
   return out + "\n" + agents_table(report);
 }

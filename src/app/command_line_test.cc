@@ -91,7 +91,8 @@ TEST(CommandLine, AgentReadsItsFile) {
   EXPECT_EQ(refused.err,
             path + ":1:1: unknown key \"realy\"; did you mean \"relay\"?\n" + path +
                 ":2:11: service: expected a string, found a whole number; put it in quotes\n" +
-                path + ": there is no relay; give --relay HOST, ADIT_AGENT_RELAY, or a [[relay]] in "
+                path + ": there is no relay; give --relay HOST, ADIT_AGENT_RELAY, or a "
+                       "[[relay]] in "
                        "the file\n");
   std::filesystem::remove(path);
 }
@@ -173,13 +174,15 @@ TEST(CommandLine, UsageErrorsAreOneLineWithAHint) {
        "adit: --relay-pin: \"x\" is not a pin: sha256/ and the base64 of 32 bytes (see adit expose "
        "--help)\n"},
       {"allow me",
-       "adit: \"me\" is not an agent's id (26 characters of a-z and 2-7) (see adit allow --help)\n"},
+       "adit: \"me\" is not an agent's id (26 characters of a-z and 2-7) (see adit allow "
+       "--help)\n"},
       {"allow aaaaaaaaaaaaaaaaaaaaaaaaa2 --port 9-8",
        "adit: --port: \"9-8\" ends before it starts (see adit allow --help)\n"},
       {"config", "adit: \"config\" needs a command (see adit config --help)\n"},
       {"config print", "adit: \"config print\" needs a command (see adit config print --help)\n"},
       {"config print relais",
-       "adit: unknown command \"relais\"; did you mean \"relay\"? (see adit config print --help)\n"},
+       "adit: unknown command \"relais\"; did you mean \"relay\"? (see adit config print "
+       "--help)\n"},
   };
   for (const auto& row : rows) {
     const Answer refused = answer(row.line);

@@ -24,7 +24,7 @@ class Reading {
   void fault(const Place& place, std::string_view path, std::string what, std::string hint = {});
   // Something that no source has.
   void missing(std::string what, std::string hint);
-  // A key that no table of ours has. `section` ("[log]") is where it stands, empty before the first.
+  // A key that no table of ours has. `section` ("[log]") is where it stands, empty at the top.
   void unknown_key(const NodeEntry& entry, std::string_view section,
                    std::span<const std::string> known, std::string hint = {});
 

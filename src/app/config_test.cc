@@ -156,7 +156,8 @@ TEST(RelayConfig, ReportsEveryFaultAsATable) {
        "port alone, as in \":443\"\n"
        "r.toml:4:19: listen: \"example.com\" is not an IP address; write an IP address and a port, "
        "or a port alone, as in \":443\"\n"
-       "r.toml:4:38: listen: \"0\" is not a port (1 to 65535); write an IP address and a port, or a "
+       "r.toml:4:38: listen: \"0\" is not a port (1 to 65535); write an IP address and a "
+       "port, or a "
        "port alone, as in \":443\"\n"
        "r.toml:4:44: listen: expected a string, found an array; put it in quotes\n"
        "r.toml:5:11: metrics: the string has control characters\n"},
@@ -182,7 +183,8 @@ TEST(RelayConfig, ReportsEveryFaultAsATable) {
        "\n"},
       {"routes",
        "domain = \"a.b\"\n[[route]]\nsni = \"x.y\"\n[[route]]\nto = \"h:1\"\n[[route]]\n"
-       "sni = [\"x.y\", \"*.*\"]\nto = [\"nowhere\"]\n[[route]]\nsni = [\"x.y\", \"x.y\", \"a.b\"]\n"
+       "sni = [\"x.y\", \"*.*\"]\nto = [\"nowhere\"]\n[[route]]\nsni = [\"x.y\", \"x.y\", "
+       "\"a.b\"]\n"
        "to = \"h:1\"\ndefault = true\n[[route]]\nto = \"h:2\"\ndefault = true\n[[route]]\nto = []\n"
        "sni = []\ntoo = 1\n",
        "r.toml:2:1: route: \"to\" is missing\n"
@@ -202,13 +204,22 @@ TEST(RelayConfig, ReportsEveryFaultAsATable) {
 
 TEST(RelayConfig, SyntaxErrorSaysWhere) {
   for (const char* text : {"domain = \n", "domain = \"a\"\ndomain = \"b\"\n", "[log\n",
-                           "x = \"\xff\"\n", "= 1\n"}) {
+                           "x = \"\xff\"\n", "= 1\n", "[[[a]]]\n", "x = \xc3\x93\n"}) {
     const auto loaded = relay(text);
     ASSERT_EQ(loaded.errors.size(), 1u) << text;
     EXPECT_EQ(loaded.errors[0].source, "r.toml");
     EXPECT_GT(loaded.errors[0].line, 0u);
     EXPECT_GT(loaded.errors[0].column, 0u);
     EXPECT_FALSE(loaded.errors[0].what.empty());
+  }
+}
+
+TEST(RelayConfig, BareWordGetsAHint) {
+  for (const char* text : {"domain = t.example.com\n", "domain = a.example.com\n"}) {
+    const auto loaded = relay(text);
+    ASSERT_EQ(loaded.errors.size(), 1u) << text;
+    EXPECT_EQ(loaded.errors[0].line, 1u) << text;
+    EXPECT_EQ(loaded.errors[0].hint, "a string needs quotes") << text;
   }
 }
 
@@ -329,7 +340,8 @@ TEST(AgentConfig, ReportsEveryFaultAsATable) {
       {"nothing at all", "",
        "a.toml: there is no relay; give --relay HOST, ADIT_AGENT_RELAY, or a [[relay]] in the "
        "file\n"
-       "a.toml: there is no service; give --service HOST:PORT, ADIT_AGENT_SERVICE, or a [[service]] "
+       "a.toml: there is no service; give --service HOST:PORT, ADIT_AGENT_SERVICE, or a "
+       "[[service]] "
        "in the file\n"},
       {"relays",
        "service = \"1\"\n[[relay]]\naddress = \"443\"\n[[relay]]\naddress = \"a b\"\nname = "
@@ -372,7 +384,8 @@ TEST(AgentConfig, ItemsAsWords) {
   environment.variables["ADIT_AGENT_RELAY"] = "r.test:4433,name=x.test,pin=" + kPin + " s.test";
   const auto loaded =
       agent("", environment,
-            {{"service", {"3000,name=a.test,name=b.test", "[::1]:1,mode=passthrough,name=c.test"}}});
+            {{"service",
+              {"3000,name=a.test,name=b.test", "[::1]:1,mode=passthrough,name=c.test"}}});
   ASSERT_EQ(text_of(loaded), "");
   EXPECT_EQ(loaded.config.relays[0], (RelayEndpoint{{"r.test", 4433}, "x.test", kPin}));
   EXPECT_EQ(loaded.config.relays[1].address.text(), "s.test:443");

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <barrier>
 #include <csignal>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "app/version.h"
 #include "crypto/init.h"
 #include "io/cares_resolver.h"
+#include "io/port_check.h"
 #include "io/signals.h"
 
 namespace adit::app {
@@ -22,15 +24,31 @@ namespace {
 
 // What the threads share while they start and stop; each writes its own row, the barriers order it.
 struct Startup {
-  explicit Startup(unsigned n) : rows(n), step(n) { threads.entries.resize(n); }
+  explicit Startup(unsigned n) : rows(n), step(n), draining(n) {
+    threads.entries.resize(n);
+    for (Row& row : rows) row.startup = this;
+  }
 
   struct Row {
+    // The last thread to be drained stops all: until then every one of them answers (status, messages).
+    void on_drained() {
+      if (startup->draining.fetch_sub(1) == 1) startup->stop_all();
+    }
+    Startup* startup = nullptr;
     std::string backend;
     std::optional<Error> error;
   };
+  void stop_all() {
+    for (std::uint32_t i = 0; i < threads.entries.size(); ++i) {
+      service::RelayThread::post(threads, i, [loop = threads.entries[i].loop](service::RelayThread&) {
+        loop->stop();
+      });
+    }
+  }
   service::RelayThreads threads;
   std::vector<Row> rows;
   std::barrier<> step;
+  std::atomic<unsigned> draining;  // threads that are not drained
 
   const Error* first_error() const {
     for (const Row& row : rows)
@@ -63,23 +81,15 @@ class Control {
  private:
   void on_signal(int signal) {
     if (signal == SIGHUP) return static_cast<void>(reload("SIGHUP"));
-    if (draining_) return stop_now();
+    if (draining_) return startup_.stop_all();  // a second signal: the operator does not want to wait
     draining_ = true;
     if (admin_ != nullptr) admin_->set_draining();
     log_.info("relay.draining", {{"deadline_s", command_.config.limits.drain / 1s}});
     for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
       service::RelayThread::post(startup_.threads, i,
-                                 [deadline = command_.config.limits.drain, &s = startup_,
-                                  i](service::RelayThread& t) {
-        t.drain(deadline, Delegate<void()>::to<&io::Loop::stop>(s.threads.entries[i].loop));
-      });
-    }
-  }
-  // A second signal: the operator does not want to wait.
-  void stop_now() {
-    for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
-      service::RelayThread::post(startup_.threads, i, [&s = startup_, i](service::RelayThread&) {
-        s.threads.entries[i].loop->stop();
+                                 [deadline = command_.config.limits.drain,
+                                  row = &startup_.rows[i]](service::RelayThread& t) {
+        t.drain(deadline, Delegate<void()>::to<&Startup::Row::on_drained>(row));
       });
     }
   }
@@ -92,7 +102,10 @@ class Control {
     }
     const SettingsAndFaults made = make_settings(loaded.config);
     for (const std::string& f : made.faults) log_.error("relay.agents_file", {{"what", f}});
-    agents_seen_ = stamp(command_.config.authorized_agents);
+    if (loaded.config.listen != command_.config.listen ||
+        loaded.config.threads != command_.config.threads ||
+        loaded.config.certificate != command_.config.certificate)
+      log_.warn("relay.reload_partial", {{"what", "listen, threads and certificate change with a restart"}});
     for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
       service::RelayThread::post(startup_.threads, i, [settings = made.settings](service::RelayThread& t) {
         t.reload(settings);
@@ -109,7 +122,10 @@ class Control {
   // authorized_agents is re-read when it changes, so that `adit allow` works at once.
   void on_watch() {
     watch_.set(loop_.now() + 1s);
-    if (stamp(command_.config.authorized_agents) != agents_seen_) reload("authorized_agents");
+    const std::int64_t now = stamp(command_.config.authorized_agents);
+    if (now == agents_seen_) return;
+    agents_seen_ = now;  // whatever becomes of it: not again for the same file
+    reload("authorized_agents");
   }
   static std::int64_t stamp(const std::string& path) {
     struct stat s {};
@@ -192,12 +208,16 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
     }
   }
   startup.step.arrive_and_wait();
-  if (startup.first_error() == nullptr) {
-    if (auto ok = thread->listen(make_ports(shared.command.config)); !ok) row.error = ok.error();
-    if (index == 0 && !row.error) {
-      auto ok = start_control(shared, startup, *loop, control, admin);
-      if (!ok) row.error = ok.error();
+  // One after the other: QUIC packets are steered to sockets by the order in which they were bound.
+  for (std::uint32_t turn = 0; turn < startup.rows.size(); ++turn) {
+    if (turn == index && startup.first_error() == nullptr) {
+      if (auto ok = thread->listen(make_ports(shared.command.config)); !ok) row.error = ok.error();
     }
+    startup.step.arrive_and_wait();
+  }
+  if (index == 0 && startup.first_error() == nullptr) {
+    auto ok = start_control(shared, startup, *loop, control, admin);
+    if (!ok) row.error = ok.error();
   }
   startup.step.arrive_and_wait();
   if (startup.first_error() == nullptr) {
@@ -258,6 +278,17 @@ int run_relay(const RelayCommand& command, const Environment& environment) {
   for (const std::string& f : made.faults) log.error("relay.agents_file", {{"what", f}});
   for (const ListenConfig& l : config.listen)
     log.info("relay.listen", {{"address", l.address.text()}, {"tcp", l.tcp}, {"udp", l.udp}});
+
+  const service::RelayPorts ports = make_ports(config);
+  for (const auto& [addresses, kind] : {std::pair(&ports.tcp, io::PortKind::Tcp),
+                                        std::pair(&ports.udp, io::PortKind::Udp)}) {
+    for (const Address& at : *addresses) {
+      auto is_free = io::check_port_free(at, kind);
+      if (is_free) continue;
+      log.error("relay.start_failed", {{"what", is_free.error().what}});
+      return is_free.error().code == EADDRINUSE ? exit_code::kTaken : exit_code::kConfiguration;
+    }
+  }
 
   const unsigned count =
       config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());

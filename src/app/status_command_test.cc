@@ -31,7 +31,8 @@ class FakeRelay final : public service::AdminSource {
 class StatusCommandTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "adit-status-").string() + std::string(6, 'X');
+    std::string pattern = (fs::temp_directory_path() / "adit-status-").string();
+    pattern.append(6, 'X');
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     folder_ = pattern;
     path_ = folder_ + "/admin.sock";

@@ -32,10 +32,16 @@ inline constexpr Duration kDialDeadline = 10s;
 // Pause of a listener when descriptors or memory ran out (EMFILE, ENFILE, ENOBUFS, ENOMEM).
 inline constexpr Duration kAcceptPause = 100ms;
 inline constexpr int kListenBacklog = 4096;
-// Unacknowledged data to a dead peer fails after this (TCP_USER_TIMEOUT).
-inline constexpr Duration kTcpUserTimeout = 30s;
-// A silent TCP connection is probed after this, then each kTcpUserTimeout decides (TCP_KEEPIDLE).
-inline constexpr Duration kTcpKeepAliveIdle = 5min;
+// TCP_USER_TIMEOUT is left alone: it would also end a connection whose peer answers but reads nothing for so
+// long (a paused video), because the kernel counts window probes that are answered as well (tcp(7)). So a
+// vanished peer is noticed by keep-alive where the connection is silent, at 60 + 4 * 15 = 120 s
+// (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT) ...
+inline constexpr Duration kTcpKeepAliveIdle = 60s;
+inline constexpr Duration kTcpKeepAliveInterval = 15s;
+inline constexpr int kTcpKeepAliveProbes = 4;
+// ... and by the kernel's retransmission where data is outstanding: its usual 15 tries, this much apart at
+// most (TCP_RTO_MAX_MS, Linux 6.15), take some two minutes. Older kernels need some 15.
+inline constexpr Duration kTcpRetransmitIntervalMax = 10s;
 
 // --- loop ---
 inline constexpr std::size_t kReceiveBufferBytes = 16_KiB;
@@ -46,6 +52,7 @@ inline constexpr std::size_t kDatagramBuffers = 64;     // per thread
 inline constexpr std::size_t kCompletionsPerTurnMax = 512;
 inline constexpr std::size_t kSplicePipeBytes = 1_MiB;  // asked for; 256 KiB is taken where refused
 inline constexpr std::size_t kSplicePipeBytesMin = 256_KiB;
+inline constexpr std::size_t kSplicePipesMax = 256;     // lent at a time, per thread; the rest copies
 inline constexpr std::size_t kSplicePipesIdleMax = 16;  // kept for the next bulk stream, per thread
 // Bytes one direction may move in one turn before others run.
 inline constexpr std::size_t kPumpTurnBytesMax = 1_MiB;

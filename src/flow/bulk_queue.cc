@@ -11,8 +11,8 @@ void BulkQueue::run() {
     if (work == nullptr) return;
     moved += work->run_chunk();
   }
-  // A timer that is due at once, not a task: tasks run until there are none, and the point is to let the
-  // loop collect what interactive connections brought meanwhile.
+  // A timer that is due at once, not a task: tasks run until there are none, and the point is to
+  // let the loop collect what interactive connections brought meanwhile.
   if (!ready_.empty()) next_turn_.set(loop_.now());
 }
 

@@ -1,6 +1,7 @@
-// Fairness between bulk and interactive traffic on one thread. Directions that move bulk do it here, at the
-// end of the turn, after every interactive connection has been served, one chunk each, and together no
-// more than kPumpTurnBytesMax a turn: what a keystroke waits for is bounded by that.
+// Fairness between bulk and interactive traffic on one thread. Directions that move bulk do it
+// here, at the end of the turn, after every interactive connection has been served, one chunk each,
+// and together no more than kPumpTurnBytesMax a turn: what a keystroke waits for is bounded by
+// that.
 #pragma once
 
 #include <cstddef>

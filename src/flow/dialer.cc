@@ -14,6 +14,7 @@ Dialer::Dialer(io::Loop& loop, io::Resolver& resolver, Done done)
       attempt_(loop, Delegate<void()>::to<&Dialer::on_attempt_over>(this)) {}
 
 void Dialer::dial(const HostPort& to, Deadline deadline) {
+  CHECK(deadline_ == Instant{});
   deadline_ = deadline.instant();
   timer_.set(deadline_);
   last_ = Error{ETIMEDOUT, "no address for " + to.host + " in time"};
@@ -44,12 +45,14 @@ void Dialer::try_next() {
 }
 
 void Dialer::on_connected(const io::Completion& c) {
+  if (done_said_) return;  // what was under way at the deadline
   if (c.result < 0) {
     if (c.result != -ECANCELED)
       last_ = errno_error(-c.result, "connect").with(addresses_[next_ - 1].text());
     socket_.reset();
     return try_next();
   }
+  done_said_ = true;
   timer_.stop();
   attempt_.stop();
   done_(std::move(socket_));
@@ -58,11 +61,14 @@ void Dialer::on_connected(const io::Completion& c) {
 void Dialer::on_attempt_over() { loop_.cancel(connect_); }
 
 void Dialer::on_deadline() {
-  next_ = addresses_.size();
+  request_.cancel();
   fail(last_);
 }
 
 void Dialer::fail(Error error) {
+  done_said_ = true;
+  loop_.cancel(connect_);
+  socket_.reset();
   timer_.stop();
   attempt_.stop();
   done_(std::move(error));

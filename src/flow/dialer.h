@@ -1,5 +1,5 @@
-// Connects to a host by name: resolves, then tries one address after the other until one answers or the
-// deadline passes.
+// Connects to a host by name: resolves, then tries one address after the other until one answers or
+// the deadline passes.
 #pragma once
 
 #include <vector>
@@ -16,6 +16,7 @@ class Dialer {
   using Done = Delegate<void(Result<io::Socket>)>;
 
   Dialer(io::Loop& loop, io::Resolver& resolver, Done done);
+  // Once; a second host takes a second dialer.
   void dial(const HostPort& to, Deadline deadline);
 
  private:
@@ -32,6 +33,7 @@ class Dialer {
   Instant deadline_;
   std::vector<Address> addresses_;
   std::size_t next_ = 0;
+  bool done_said_ = false;
   Error last_;
   io::ResolveRequest request_;
   io::Socket socket_;

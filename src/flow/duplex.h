@@ -1,6 +1,6 @@
-// One end of a two-way byte stream, as the pump sees it: a plain socket, TLS over another end, or a stream
-// of a session. Bytes are taken from where they lie (readable/consume) and written from where they lie, so
-// an end never has to hold what its peer cannot take.
+// One end of a two-way byte stream, as the pump sees it: a plain socket, TLS over another end, or a
+// stream of a session. Bytes are taken from where they lie (readable/consume) and written from
+// where they lie, so an end never has to hold what its peer cannot take.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@ namespace adit::flow {
 
 class TcpStream;
 
-// Called by an end, never from inside a call into that end. The listener may destroy the end; the end
-// touches nothing of itself afterwards.
+// Called by an end, never from inside a call into that end. The listener may destroy the end; the
+// end touches nothing of itself afterwards.
 class DuplexListener {
  public:
   virtual void on_readable() = 0;  // new bytes, or the end of the stream
@@ -48,7 +48,8 @@ class Duplex {
   virtual void finish() = 0;
   // All that was written, and the end if finish() was called, is out of our hands.
   virtual bool flushed() const = 0;
-  // Both directions end now and the peer learns that it was not in order (RST, RESET_STREAM, alert).
+  // Both directions end now and the peer learns that it was not in order (RST, RESET_STREAM,
+  // alert).
   virtual void abort() = 0;
 
   // The plain socket behind this end, if it is one: then two ends can be joined by splice.

@@ -39,6 +39,7 @@ void Pump::abort() {
     s.end->set_listener(nullptr);
     s.end->abort();
   }
+  for (Direction& d : direction_) d.splice.reset();  // it must not meet a closed socket
   idle_.stop();
 }
 
@@ -81,19 +82,22 @@ bool Pump::should_promote(std::uint8_t d) {
 }
 
 void Pump::on_bulk(std::uint8_t d) {
-  auto pipe = bulk_.pipes().borrow();
-  if (!pipe) return;  // no descriptors to spare: copying goes on, correct and slower
   TcpStream& in = *from(d).plain_socket();
+  auto pipe = bulk_.pipes().borrow();
+  // No descriptors to spare: copying goes on, correct and slower; asked again after as much bulk.
+  if (!pipe) return in.forget_bulk();
   direction_[d].splice = std::make_unique<SpliceDirection>(*this, d, in, *to(d).plain_socket(),
                                                            std::move(*pipe));
   in.suspend();
-  bulk_.push(*direction_[d].splice);
+  direction_[d].splice->still_copying();
 }
 
 void Pump::end_direction(std::uint8_t d) {
   direction_[d].ended = true;
   direction_[d].splice.reset();
-  to(d).finish();
+  // Both over: closing the sockets says the same, for one call less.
+  const bool closing = direction_[d ^ 1].ended && to(d).plain_socket() && from(d).plain_socket();
+  if (!closing) to(d).finish();
   idle_.set(std::min(idle_.at(), loop_.now() + limits_.half_closed));
   finish_if_done();
 }

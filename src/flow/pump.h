@@ -1,7 +1,8 @@
-// The one pump: moves bytes between two ends until both directions have ended in order, one has failed, or
-// nothing has moved for too long. Half-close travels; a blocked end stops the reading of the other, so
-// nothing queues here. Where both ends are plain sockets and bulk flows, a direction is promoted to splice
-// (splice_direction.h) and demoted when it goes quiet: same state machine, other buffer.
+// The one pump: moves bytes between two ends until both directions have ended in order, one has
+// failed, or nothing has moved for too long. Half-close travels; a blocked end stops the reading of
+// the other, so nothing queues here. Where both ends are plain sockets and bulk flows, a direction
+// is promoted to splice (splice_direction.h) and demoted when it goes quiet: same state machine,
+// other buffer.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ struct PumpLimits {
 
 class Pump {
  public:
-  // Called once, as the last thing; the pump may be destroyed in it.
+  // Called once, as the last thing; the pump may be destroyed in it, and the last direction's end
+  // may not go out before it is.
   using Done = Delegate<void(PumpEnd)>;
 
   Pump(io::Loop& loop, BulkQueue& bulk, const PumpLimits& limits, std::unique_ptr<Duplex> a,

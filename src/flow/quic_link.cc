@@ -62,6 +62,8 @@ void QuicLink::flush() {
   if (destroyed) return;
   destroyed_ = nullptr;
   const bool more = send_all();
+  // Sending may have ended the connection: its last event is for now, not for the next timer.
+  if (connection_->closed() && !down_) loop_.run_later(flush_);
   if (after_feed_) after_feed_(*this);
   timer_.set(more ? loop_.now() : connection_->next_deadline());
 }

@@ -7,8 +7,8 @@
 namespace adit::flow {
 
 namespace {
-// Below this a chunk does not pay for its two system calls more than a copy would (measured: from pieces of
-// about 32 KiB up splice wins).
+// Below this a chunk does not pay for its two system calls more than a copy would (measured: from
+// pieces of about 32 KiB up splice wins).
 constexpr std::size_t kSmallChunkBytes = 16 * 1024;
 constexpr std::uint8_t kSmallChunksMax = 16;
 }  // namespace
@@ -27,7 +27,8 @@ SpliceDirection::~SpliceDirection() { pump_.bulk_.pipes().give_back(std::move(pi
 bool SpliceDirection::still_copying() {
   if (state_ != State::Suspending) return false;
   if (!from_.quiet() || !from_.readable().empty()) return true;
-  wait(State::Reading);
+  state_ = State::Reading;
+  pump_.bulk_.push(*this);
   return false;
 }
 
@@ -39,43 +40,40 @@ void SpliceDirection::wait(State state) {
 }
 
 void SpliceDirection::on_ready(const io::Completion& c) {
-  if (c.result < 0) {
-    TcpStream& end = state_ == State::Writing ? to_ : from_;
-    return end.fail(errno_error(-c.result, "poll"));
-  }
-  pump_.bulk_.push(*this);
+  if (c.result >= 0) return pump_.bulk_.push(*this);
+  if (state_ == State::Writing) return to_.send_failed(-c.result);
+  from_.receive_failed(-c.result);
 }
 
 std::size_t SpliceDirection::run_chunk() {
-  if (state_ == State::Suspending) {
-    still_copying();
-    return 0;
-  }
-  if (state_ == State::Reading && !ended_) {
-    const auto in = io::splice_in(from_.socket(), pipe_, limits::kSplicePipeBytes);
-    if (!in) return from_.fail(in.error()), 0;
-    if (in->would_block()) return wait(State::Reading), 0;
-    ended_ = in->end;
-    small_chunks_ = in->bytes >= kSmallChunkBytes ? 0 : static_cast<std::uint8_t>(small_chunks_ + 1);
-  }
+  if (state_ == State::Reading && !take()) return 0;
   std::size_t moved = 0;
   if (pipe_.held() > 0) {
     const auto out = io::splice_out(pipe_, to_.socket());
-    if (!out) return to_.fail(out.error()), 0;
+    if (!out) return to_.send_failed(out.error().code), 0;
     moved = *out;
     pump_.moved(direction_, moved);
   }
   if (pipe_.held() > 0) return wait(State::Writing), moved;
   if (ended_) {
     from_.set_ended();
-    return pump_.end_direction(direction_), moved;  // destroys this
-  }
-  if (small_chunks_ >= kSmallChunksMax) {
+    if (!from_.broken()) pump_.end_direction(direction_);  // destroys this
+  } else if (small_chunks_ >= kSmallChunksMax) {
     demote();
   } else {
     wait(State::Reading);
   }
   return moved;
+}
+
+// Fills the pipe; false: nothing came and something else happens next.
+bool SpliceDirection::take() {
+  const auto in = io::splice_in(from_.socket(), pipe_, limits::kSplicePipeBytes);
+  if (!in) return from_.receive_failed(in.error().code), false;
+  if (in->would_block()) return wait(State::Reading), false;
+  ended_ = in->end;
+  small_chunks_ = in->bytes >= kSmallChunkBytes ? 0 : static_cast<std::uint8_t>(small_chunks_ + 1);
+  return true;
 }
 
 void SpliceDirection::demote() {

@@ -22,7 +22,7 @@ void TcpStream::start() {
 
 void TcpStream::announce() {
   if (failed_) return;
-  if (write_errno_ != 0) return fail(errno_error(write_errno_, "send"));
+  if (errno_ != 0 && ended_ && readable_bytes() == 0) return fail();
   if (listener_ != nullptr) listener_->on_readable();
 }
 
@@ -38,6 +38,7 @@ void TcpStream::consume(std::size_t n) {
     if (held_at_ < held_.size()) return;
     held_ = ByteVector();  // gives the memory back: idle connections hold none
     held_at_ = 0;
+    if (ended_ && errno_ != 0) loop_.run_later(announce_);
     receive_again();
     return;
   }
@@ -56,19 +57,17 @@ void TcpStream::on_receive(const io::Completion& c) {
       if (suspended_) return announce();
       return receive_again();
     }
-    return fail(errno_error(-c.result, "receive"));
+    errno_ = errno_ != 0 ? errno_ : static_cast<std::int16_t>(-c.result);
   }
-  if (c.result == 0) {
+  if (c.result <= 0) {
     ended_ = true;
   } else {
     count(c.data.size());
     now_ = c.data;
   }
-  bool destroyed = false;
-  destroyed_ = &destroyed;
+  Witness witness(witness_);
   announce();
-  if (destroyed) return;
-  destroyed_ = nullptr;
+  if (witness.destroyed()) return;
   keep_rest();
   if (!c.more) receive_again();
 }
@@ -94,16 +93,10 @@ void TcpStream::count(std::size_t n) {
 }
 
 std::size_t TcpStream::write(Bytes bytes) {
-  if (failed_ || write_errno_ != 0 || bytes.empty()) return 0;
+  if (failed_ || errno_ != 0 || bytes.empty()) return 0;
   CHECK(!finished_);
   auto sent = loop_.send(socket_, bytes);
-  if (!sent) {
-    // The listener learns it at the end of the turn: not from inside its own call, and after what this
-    // turn still received (an answer sent ahead of a reset).
-    write_errno_ = static_cast<std::int16_t>(sent.error().code);
-    loop_.run_later(announce_);
-    return 0;
-  }
+  if (!sent) return send_failed(sent.error().code), 0;
   if (*sent < bytes.size() && !write_ready_.armed())
     loop_.poll(write_ready_, socket_.raw(), io::kWritable);
   return *sent;
@@ -111,7 +104,7 @@ std::size_t TcpStream::write(Bytes bytes) {
 
 void TcpStream::on_writable(const io::Completion& c) {
   if (failed_ || finished_) return;
-  if (c.result < 0 && c.result != -ECANCELED) return fail(errno_error(-c.result, "send"));
+  if (c.result < 0 && c.result != -ECANCELED) return send_failed(-c.result);
   if (listener_ != nullptr) listener_->on_writable();
 }
 
@@ -130,10 +123,31 @@ void TcpStream::abort() {
   socket_.reset();
 }
 
-void TcpStream::fail(const Error& error) {
-  if (failed_) return;
+void TcpStream::fail() {
   failed_ = true;
+  const Error error = errno_error(errno_, sending_broke_ ? "send" : "receive");
   if (listener_ != nullptr) listener_->on_failed(error);
+}
+
+void TcpStream::set_ended() {
+  ended_ = true;
+  if (errno_ != 0) loop_.run_later(announce_);
+}
+
+void TcpStream::receive_failed(int error) {
+  if (errno_ == 0) errno_ = static_cast<std::int16_t>(error);
+  set_ended();
+}
+
+// A peer that does not take any more may have sent an answer first (an early 413, and then a reset
+// because it left our bytes unread). So the failure waits until receiving ends too, which on a dead
+// socket is soon; that end would look in order then, because the kernel tells a socket's error only
+// once.
+void TcpStream::send_failed(int error) {
+  if (failed_ || errno_ != 0) return;
+  errno_ = static_cast<std::int16_t>(error);
+  sending_broke_ = true;
+  if (ended_) loop_.run_later(announce_);
 }
 
 void TcpStream::suspend() {

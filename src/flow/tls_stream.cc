@@ -1,6 +1,8 @@
 #include "flow/tls_stream.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace adit::flow {
 
@@ -17,91 +19,85 @@ TlsStream::TlsStream(io::Loop& loop, std::unique_ptr<Duplex> inner, crypto::TlsS
 }
 
 TlsStream::~TlsStream() {
-  if (destroyed_ != nullptr) *destroyed_ = true;
+  Witness::tell(witness_);
   inner_->set_listener(nullptr);
 }
 
-void TlsStream::start() { inner_->start(); }
+void TlsStream::start() {
+  inner_->start();
+  loop_.run_later(task_);  // a client speaks first
+}
 
-// Takes ciphertext while there is room for it; false: the session has failed.
-bool TlsStream::take_input() {
-  while (session_.wants_input()) {
+// The one step, whatever woke us: takes records, shows plaintext, sends records, and says what is
+// owed. Called by the inner end and by the task, so never from inside a call into this object.
+void TlsStream::advance() {
+  if (failed_) return;
+  push();  // first: reading stops while output is at its bound
+  const Status taken = take_input();
+  push();  // also after an error: the alert that says why
+  if (!taken) {
+    alerted_ = session_.alert_sent().has_value() && session_.output().empty();
+    return fail(taken.error());
+  }
+  Witness witness(witness_);
+  if (listener_ != nullptr && (has_plain() || at_end())) listener_->on_readable();
+  if (witness.destroyed() || failed_ || listener_ == nullptr) return;
+  const bool room = blocked_ && session_.handshake_done() && session_.output().empty();
+  const bool flushed_now = !flush_told_ && flushed();
+  if (room) blocked_ = false;
+  if (flushed_now) flush_told_ = true;
+  if (room || flushed_now) listener_->on_writable();
+}
+
+// Takes ciphertext until a record is decrypted, so that what the listener does not read stays on
+// the inner end and stops its peer.
+Status TlsStream::take_input() {
+  if (has_plain()) return {};
+  for (;;) {
+    if (Status s = decrypt(); !s) return s;
+    if (has_plain() || session_.peer_closed() || !session_.wants_input()) break;
     const Bytes bytes = inner_->readable();
     if (bytes.empty()) break;
     const Bytes piece = bytes.first(std::min(bytes.size(), kRecordPlainBytes));
-    auto fed = session_.feed(piece);
+    const Status fed = session_.feed(piece);
     inner_->consume(piece.size());
-    if (!fed) return push(), fail(fed.error()), false;
-    if (plain_at_ == plain_.size() && !decrypt()) return false;
-    if (plain_at_ < plain_.size()) break;  // one record at a time: the rest stays where it is
+    if (!fed) return fed;
   }
-  if (inner_->at_end() && !session_.peer_closed() && !session_.truncated()) {
-    static_cast<void>(session_.feed_eof());
-    if (plain_at_ == plain_.size() && !decrypt()) return false;
+  if (has_plain() || session_.peer_closed() || !inner_->at_end()) return {};
+  if (!session_.truncated()) {
+    if (Status s = session_.feed_eof(); !s) return s;
   }
-  return true;
+  return decrypt();
 }
 
-bool TlsStream::decrypt() {
-  plain_.resize(kRecordPlainBytes);
-  plain_at_ = 0;
-  auto n = session_.read(plain_);
-  plain_.resize(n ? *n : 0);
-  if (plain_.empty()) plain_ = ByteVector();
-  if (!n) return push(), fail(n.error()), false;
-  return true;
-}
-
-void TlsStream::pull() {
-  if (failed_) return;
-  const bool before = session_.handshake_done();
-  if (!take_input()) return;
-  push();
-  bool destroyed = false;
-  bool* const outer = destroyed_;
-  destroyed_ = &destroyed;
-  if (listener_ != nullptr && (plain_at_ < plain_.size() || at_end())) listener_->on_readable();
-  if (destroyed) {
-    if (outer != nullptr) *outer = true;
-    return;
-  }
-  destroyed_ = outer;
-  // The handshake's end makes room for what was written before it.
-  if (!before && session_.handshake_done() && blocked_) loop_.run_later(task_);
+Status TlsStream::decrypt() {
+  if (!session_.handshake_done()) return {};
+  if (plain_ == nullptr) plain_ = std::make_unique_for_overwrite<std::uint8_t[]>(kRecordPlainBytes);
+  plain_at_ = plain_size_ = 0;
+  auto n = session_.read({plain_.get(), kRecordPlainBytes});
+  if (!n) return std::move(n).error();
+  plain_size_ = *n;
+  if (plain_size_ == 0) plain_.reset();  // idle connections hold none
+  return {};
 }
 
 void TlsStream::consume(std::size_t n) {
   plain_at_ += n;
-  CHECK(plain_at_ <= plain_.size());
-  if (plain_at_ < plain_.size()) return;
-  plain_ = ByteVector();
-  plain_at_ = 0;
-  loop_.run_later(task_);  // the next record, outside of the caller's call
-}
-
-void TlsStream::run() {
-  if (failed_) return;
-  bool destroyed = false;
-  bool* const outer = destroyed_;
-  destroyed_ = &destroyed;
-  if (plain_at_ == plain_.size() && !session_.peer_closed() && session_.handshake_done()) {
-    if (!decrypt()) return;
-    if (destroyed) return;
-  }
-  pull();
-  if (!destroyed && !failed_ && blocked_ && session_.handshake_done()) {
-    blocked_ = false;
-    if (listener_ != nullptr) listener_->on_writable();
-  }
-  if (!destroyed) destroyed_ = outer;
+  CHECK(plain_at_ <= plain_size_);
+  // The next record is announced outside of the caller's call.
+  if (!has_plain() && n > 0) loop_.run_later(task_);
 }
 
 std::size_t TlsStream::write(Bytes bytes) {
-  if (failed_ || bytes.empty()) return 0;
+  if (failed_) return 0;
   std::size_t taken = 0;
   while (taken < bytes.size()) {
     auto n = session_.write(bytes.subspan(taken));
-    if (!n || *n == 0) break;
+    if (!n) {
+      loop_.run_later(task_);  // final: reading says the same
+      break;
+    }
+    if (*n == 0) break;
     taken += *n;
     push();
     if (!session_.output().empty()) break;  // the inner end is full
@@ -112,36 +108,34 @@ std::size_t TlsStream::write(Bytes bytes) {
 
 // Moves records to the inner end; behind the last one its direction ends too.
 void TlsStream::push() {
+  // Ended during the handshake, the direction ends behind it: a peer would take the alert for a
+  // refusal.
+  const bool ending = finished_ && session_.handshake_done();
+  if (ending) session_.close_notify();  // once
   while (!session_.output().empty()) {
-    const std::size_t n = inner_->write(session_.output());
+    const Bytes output = session_.output();
+    // An alert for what the peer sent after our end: nobody takes it any more.
+    const std::size_t n = inner_finished_ ? output.size() : inner_->write(output);
     if (n == 0) return;
     session_.consume_output(n);
   }
-  if (finished_ && !inner_finished_) {
-    inner_finished_ = true;
-    inner_->finish();
-  }
-}
-
-void TlsStream::on_writable() {
-  if (failed_) return;
-  push();
-  if (!session_.output().empty()) return;
-  const bool tell = blocked_ || finished_;
-  blocked_ = false;
-  if (tell && listener_ != nullptr) listener_->on_writable();
+  if (!ending || inner_finished_) return;
+  inner_finished_ = true;
+  inner_->finish();
+  loop_.run_later(task_);  // flushed() may have turned true
 }
 
 void TlsStream::finish() {
   if (failed_ || finished_) return;
   finished_ = true;
-  session_.close_notify();
   push();
 }
 
 void TlsStream::abort() {
   failed_ = true;
-  inner_->abort();
+  if (!alerted_) return inner_->abort();
+  // The inner end has our alert, which tells the peer more than a reset, and would lose it to one.
+  if (!std::exchange(inner_finished_, true)) inner_->finish();
 }
 
 void TlsStream::fail(const Error& error) {

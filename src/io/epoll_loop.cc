@@ -152,6 +152,10 @@ void EpollLoop::start_receive(std::uint32_t index, int fd) {
   start_reading(index, fd, OpKind::Receive);
 }
 
+void EpollLoop::start_receive_once(std::uint32_t index, int fd) {
+  start_reading(index, fd, OpKind::ReceiveOnce);
+}
+
 void EpollLoop::start_receive_datagrams(std::uint32_t index, int fd) {
   if (!datagrams_) datagrams_ = std::make_unique_for_overwrite<Datagrams>();
   start_reading(index, fd, OpKind::ReceiveDatagrams);
@@ -276,7 +280,8 @@ void EpollLoop::step(std::uint32_t index) {
   if (entry.result < 0) return finish(index, entry.result);
   switch (entry.kind) {
     case OpKind::Accept: return step_accept(index);
-    case OpKind::Receive: return step_receive(index);
+    case OpKind::Receive:
+    case OpKind::ReceiveOnce: return step_receive(index);
     case OpKind::ReceiveDatagrams: return step_receive_datagrams(index);
     case OpKind::Poll: return finish(index, entry.result);
     case OpKind::Connect: {
@@ -285,6 +290,7 @@ void EpollLoop::step(std::uint32_t index) {
       if (::getsockopt(entry.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
       return finish(index, -error);
     }
+    case OpKind::PollAside:
     case OpKind::None: break;
   }
   CHECK(false && "a queued slot has an operation");
@@ -315,13 +321,16 @@ void EpollLoop::step_receive(std::uint32_t index) {
   File& f = file(fd);
   if (n > 0) {
     const auto size = static_cast<std::size_t>(n);
+    const Bytes data{buffer_.get(), size};
+    const bool once = ops_[index].kind == OpKind::ReceiveOnce;
     // A short read has emptied the socket: what comes later makes a new edge.
-    if (size == kReadBytes || f.ended) {
-      queue(index);
-    } else {
+    if (size < kReadBytes && !f.ended) {
       f.readable = false;
+    } else if (!once) {
+      queue(index);
     }
-    complete(index, {.result = static_cast<int>(n), .more = true, .data = {buffer_.get(), size}});
+    if (once) ops_.erase(index);
+    complete(index, {.result = static_cast<int>(n), .more = !once, .data = data});
     return;
   }
   if (n == 0) return finish(index, 0);

@@ -37,6 +37,7 @@ class EpollLoop final : public PosixLoop {
   void start_accept(std::uint32_t slot, int fd) override;
   void start_connect(std::uint32_t slot, int fd, const Address& to) override;
   void start_receive(std::uint32_t slot, int fd) override;
+  void start_receive_once(std::uint32_t slot, int fd) override;
   void start_receive_datagrams(std::uint32_t slot, int fd) override;
   void start_poll(std::uint32_t slot, int fd, int ready) override;
   void start_cancel(std::uint32_t slot) override;

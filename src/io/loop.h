@@ -78,6 +78,10 @@ struct ListenOptions {
 struct UdpOptions {
   bool reuse_port = false;
   std::size_t buffer_bytes = std::size_t{4} << 20;  // SO_RCVBUF and SO_SNDBUF asked for
+  // > 0: one of so many sockets of its address, bound in the order of their index; QUIC packets find theirs by
+  // connection id (io/steering.h). `steer_id_bytes`: the length of our ids.
+  unsigned steer_sockets = 0;
+  std::size_t steer_id_bytes = 0;
   // The kernel may fragment what exceeds the path MTU. Never for QUIC (RFC 9000 §14).
   bool fragment = false;
 };
@@ -141,6 +145,9 @@ class Loop {
   // Multishot until end of stream, error or cancel; to pause, cancel and wait for the last completion, as
   // data may still come until then. result == data.size(); 0 is end of stream (more is false).
   void receive(Op& op, const Socket& s) { start_receive(begin(op), s.raw()); }
+  // One-shot: the first bytes, the end or the error. For who reads a little and then hands the socket on:
+  // nothing is left to be cancelled.
+  void receive_once(Op& op, const Socket& s) { start_receive_once(begin(op), s.raw()); }
   // Multishot; on UDP sockets.
   void receive_datagrams(Op& op, const Socket& s) { start_receive_datagrams(begin(op), s.raw()); }
   // One-shot; `fd` may be any pollable descriptor that the caller owns. result: Ready bits (an error or
@@ -165,6 +172,7 @@ class Loop {
   virtual void start_accept(std::uint32_t slot, int fd) = 0;
   virtual void start_connect(std::uint32_t slot, int fd, const Address& to) = 0;
   virtual void start_receive(std::uint32_t slot, int fd) = 0;
+  virtual void start_receive_once(std::uint32_t slot, int fd) = 0;
   virtual void start_receive_datagrams(std::uint32_t slot, int fd) = 0;
   virtual void start_poll(std::uint32_t slot, int fd, int ready) = 0;
   // The operation in `slot` shall end; complete() with more == false must follow, in a later step.

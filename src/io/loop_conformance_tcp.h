@@ -191,4 +191,61 @@ TEST_P(LoopConformance, PollTellsTheState) {
   ASSERT_TRUE(until([&] { return receiving.bytes.size() == 1; }));
 }
 
+// The peer's end of its direction is no reason to call a full socket writable.
+TEST_P(LoopConformance, AHalfClosedSocketWaitsUntilItIsWritable) {
+  Pair pair = connect_pair();
+  loop_->shutdown_write(pair.client);
+  Recorder end;
+  loop_->receive(end.op, pair.server);
+  ASSERT_TRUE(until([&] { return end.ended; }));
+  Sender sender(*loop_, pair.server, pattern(50'000'000));
+  ASSERT_TRUE(sender.blocked());
+  quiet();  // what the peer's buffer takes is sent
+  EXPECT_TRUE(sender.blocked());
+  Recorder waiting, cancelled;
+  loop_->poll(waiting.op, pair.server.raw(), kWritable);
+  loop_->poll(cancelled.op, pair.server.raw(), kWritable);
+  quiet();
+  EXPECT_FALSE(waiting.ended);
+  loop_->cancel(cancelled.op);
+  ASSERT_TRUE(until([&] { return cancelled.ended; }));
+  EXPECT_EQ(cancelled.last(), -ECANCELED);
+  Recorder reader;
+  loop_->receive(reader.op, pair.client);
+  ASSERT_TRUE(until([&] { return waiting.ended && sender.done(); }, 30s));
+  EXPECT_EQ(waiting.last(), kWritable);
+  ASSERT_TRUE(until([&] { return reader.bytes.size() == 50'000'000; }, 30s));
+}
+
+TEST_P(LoopConformance, ReceiveOnceTakesOneRunAndLeavesTheSocketAlone) {
+  Pair pair = connect_pair();
+  Recorder first;
+  loop_->receive_once(first.op, pair.server);
+  quiet();
+  EXPECT_FALSE(first.ended);
+  ASSERT_TRUE(loop_->send(pair.client, as_bytes("one")));
+  ASSERT_TRUE(until([&] { return first.ended; }));
+  EXPECT_EQ(first.results.size(), 1u);
+  std::string got(as_text(first.bytes));
+  ASSERT_TRUE(loop_->send(pair.client, as_bytes("two")));
+  loop_->shutdown_write(pair.client);
+  while (got.size() < 6) {
+    Recorder next;
+    loop_->receive_once(next.op, pair.server);
+    ASSERT_TRUE(until([&] { return next.ended; }));
+    ASSERT_GT(next.last(), 0);
+    got += as_text(next.bytes);
+  }
+  EXPECT_EQ(got, "onetwo");
+  Recorder end;
+  loop_->receive_once(end.op, pair.server);
+  ASSERT_TRUE(until([&] { return end.ended; }));
+  EXPECT_EQ(end.last(), 0);
+  Recorder cancelled;
+  loop_->receive_once(cancelled.op, pair.client);
+  loop_->cancel(cancelled.op);
+  ASSERT_TRUE(until([&] { return cancelled.ended; }));
+  EXPECT_EQ(cancelled.last(), -ECANCELED);
+}
+
 }  // namespace adit::io

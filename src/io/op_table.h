@@ -11,7 +11,16 @@
 
 namespace adit::io {
 
-enum class OpKind : std::uint8_t { None, Accept, Connect, Receive, ReceiveDatagrams, Poll };
+enum class OpKind : std::uint8_t {
+  None,
+  Accept,
+  Connect,
+  Receive,
+  ReceiveOnce,
+  ReceiveDatagrams,
+  Poll,
+  PollAside,  // UringLoop only
+};
 
 class OpTable {
  public:

@@ -11,9 +11,13 @@
 
 #include "base/limits.h"
 #include "io/sockaddr.h"
+#include "io/steering.h"
 
 #ifndef UDP_GRO
 #define UDP_GRO 104
+#endif
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
 #endif
 
 namespace adit::io {
@@ -30,16 +34,29 @@ Result<Fd> open_socket(const Address& address, int type) {
   return fd;
 }
 
+bool on_this_machine(const IpAddress& ip) {
+  if (ip.is_v4()) return ip.bytes[12] == 127;
+  IpAddress loopback6;
+  loopback6.bytes[15] = 1;
+  return ip == loopback6;
+}
+
+int in_seconds(Duration d) {
+  return static_cast<int>(std::chrono::duration_cast<std::chrono::seconds>(d).count());
+}
+
 // Accepted sockets inherit all of these from their listener (Linux), so that accept costs no
-// further call. None is worth failing for: a kernel that refuses one still forwards.
+// further call. None is worth failing for: a kernel that refuses one still forwards. Not among
+// them: TCP_USER_TIMEOUT, see limits.h.
 void set_stream_options(int fd) {
   using std::chrono::duration_cast;
-  const auto user_timeout = duration_cast<std::chrono::milliseconds>(limits::kTcpUserTimeout);
-  const auto idle = duration_cast<std::chrono::seconds>(limits::kTcpKeepAliveIdle);
+  const auto apart = duration_cast<std::chrono::milliseconds>(limits::kTcpRetransmitIntervalMax);
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(idle.count()));
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(user_timeout.count()));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, in_seconds(limits::kTcpKeepAliveIdle));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, in_seconds(limits::kTcpKeepAliveInterval));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, limits::kTcpKeepAliveProbes);
+  set_option(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, static_cast<int>(apart.count()));
 }
 
 // The FORCE variant goes beyond net.core.*mem_max and needs CAP_NET_ADMIN.
@@ -115,7 +132,12 @@ Result<Socket> PosixLoop::listen_tcp(const Address& at, const ListenOptions& opt
 Result<Socket> PosixLoop::open_tcp(const Address& toward) {
   auto fd = open_socket(toward, SOCK_STREAM);
   if (!fd) return std::move(fd).error();
-  set_stream_options(fd->get());
+  // A peer on this machine does not vanish without a word: five calls less for a local upstream.
+  if (on_this_machine(toward.ip)) {
+    set_option(fd->get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  } else {
+    set_stream_options(fd->get());
+  }
   return adopt(fd->release());
 }
 
@@ -131,6 +153,9 @@ Result<Socket> PosixLoop::open_udp(const Address& at, const UdpOptions& options)
   set_datagram_options(raw, v6, options);
   const SockAddr name(at);
   if (::bind(raw, &name.any, name.size) != 0) return errno_error(errno, "bind");
+  // Refused (an old kernel, a container): the threads pass packets on to each other.
+  if (options.steer_sockets > 1)
+    steer_by_connection_id(raw, options.steer_sockets, options.steer_id_bytes);
   return adopt(fd->release());
 }
 

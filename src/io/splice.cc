@@ -81,13 +81,22 @@ Result<std::size_t> splice_out(SplicePipe& pipe, const Socket& to) {
 }
 
 Result<SplicePipe> PipePool::borrow() {
-  if (idle_.empty()) return SplicePipe::open();
+  // A pipe may hold its whole size for a receiver that has stopped reading.
+  if (lent_ >= limits::kSplicePipesMax) return Error{EAGAIN, "as many pipes as are lent at a time"};
+  if (idle_.empty()) {
+    auto made = SplicePipe::open();
+    if (made) ++lent_;
+    return made;
+  }
+  ++lent_;
   SplicePipe pipe = std::move(idle_.back());
   idle_.pop_back();
   return pipe;
 }
 
 void PipePool::give_back(SplicePipe pipe) {
+  CHECK(lent_ > 0);
+  --lent_;
   if (pipe.held() == 0 && idle_.size() < limits::kSplicePipesIdleMax) {
     idle_.push_back(std::move(pipe));
   }

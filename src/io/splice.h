@@ -51,14 +51,16 @@ Result<std::size_t> splice_out(SplicePipe& pipe, const Socket& to);
 // connections hold none.
 class PipePool {
  public:
-  // An error means: go on by receive and send.
+  // An error means: go on by receive and send. Each pipe borrowed is given back.
   Result<SplicePipe> borrow();
   // Keeps up to limits::kSplicePipesIdleMax empty pipes; one that still holds bytes is closed with
   // them.
   void give_back(SplicePipe pipe);
   std::size_t idle() const { return idle_.size(); }
+  std::size_t lent() const { return lent_; }
 
  private:
+  std::size_t lent_ = 0;
   std::vector<SplicePipe> idle_;
 };
 

@@ -80,7 +80,8 @@ TEST_P(SpliceTest, ForwardsAStreamWhole) {
 
 TEST_P(SpliceTest, ResetIsAnErrorAndNoSignal) {
   Pair pair = connect_pair();
-  auto pipe = SplicePipe::open();
+  PipePool pool;
+  auto pipe = pool.borrow();
   ASSERT_TRUE(pipe);
   ASSERT_TRUE(loop_->send(pair.client, as_bytes("0123456789")));
   Recorder ready;
@@ -98,7 +99,6 @@ TEST_P(SpliceTest, ResetIsAnErrorAndNoSignal) {
     error = n.error().code;
   }
   EXPECT_EQ(error, EPIPE);
-  PipePool pool;
   pool.give_back(std::move(*pipe));
   EXPECT_EQ(pool.idle(), 0u) << "a pipe with bytes of one connection must not serve another";
 }

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <ctime>
 
 namespace adit::io {
@@ -69,6 +70,16 @@ Result<Fd> lock_folder(const std::string& path) {
   return Error{EAGAIN, folder + ": another program keeps this folder locked"};
 }
 
+// The kernel takes the files of a killed program's io_uring down some time after the program: until
+// then its listener takes connections that nobody will answer.
+bool listener_lives(const Fd& connected) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(connected.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return true;
+  // 0: a process that this namespace does not see.
+  return peer.pid == 0 || ::kill(peer.pid, 0) == 0 || errno != ESRCH;
+}
+
 // Removes what a dead program left. Errors: see listen_unix.
 Status clear_stale(const std::string& path, const UnixAddress& address) {
   struct stat found {};
@@ -80,12 +91,13 @@ Status clear_stale(const std::string& path, const UnixAddress& address) {
   auto probe = open_unix(SOCK_NONBLOCK);
   if (!probe) return std::move(probe).error();
   // EAGAIN: its queue is full, so it is there. EPROTOTYPE: a socket of another kind.
-  if (::connect(probe->get(), address.any(), address.size) == 0 || errno == EAGAIN ||
-      errno == EPROTOTYPE) {
+  const bool connected = ::connect(probe->get(), address.any(), address.size) == 0;
+  const int reason = connected ? 0 : errno;
+  if ((connected && listener_lives(*probe)) || reason == EAGAIN || reason == EPROTOTYPE) {
     return Error{EADDRINUSE, path + ": another program answers on this socket"};
   }
-  if (errno == ENOENT) return {};
-  if (errno != ECONNREFUSED) return errno_error(errno, "connect").with(path);
+  if (reason == ENOENT) return {};
+  if (!connected && reason != ECONNREFUSED) return errno_error(reason, "connect").with(path);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
     return errno_error(errno, "unlink").with(path);
   }

@@ -25,7 +25,8 @@ class UnixSocketTest : public LoopConformance {
  protected:
   void SetUp() override {
     LoopConformance::SetUp();
-    std::string pattern = (fs::temp_directory_path() / "adit-unix-").string() + std::string(6, 'X');
+    std::string pattern = (fs::temp_directory_path() / "adit-unix-").string();
+    pattern.append(6, 'X');
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     folder_ = pattern;
     path_ = folder_ + "/admin.sock";
@@ -81,7 +82,7 @@ TEST_P(UnixSocketTest, CarriesBytesBothWays) {
 }
 
 TEST_P(UnixSocketTest, FileHasItsModeWhateverTheUmask) {
-  for (const mode_t mask : {0, 022, 077}) {
+  for (const mode_t mask : {0u, 022u, 077u}) {
     const mode_t before = ::umask(mask);
     auto listener = listen_unix(*loop_, path_, 0660);
     ::umask(before);
@@ -211,10 +212,8 @@ class AskUnixTest : public UnixSocketTest {
       out = ask_unix(path_, "question", limits);
       done = true;
     });
-    until([&] {
-      loop_->turn(loop_->now() + 5ms);
-      return done.load();
-    });
+    const Instant limit = loop_->now() + 10s;
+    while (!done && loop_->now() < limit) loop_->turn(loop_->now() + 5ms);
     client.join();
     EXPECT_EQ(answerer.heard, "question");
     return out;

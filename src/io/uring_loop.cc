@@ -18,11 +18,6 @@ namespace {
 
 constexpr unsigned kSubmissions = 1024;
 constexpr unsigned kCompletions = 4096;
-// user_data of what belongs to no slot. A slot's is slot | generation << 32; generations start at
-// 1.
-constexpr std::uint64_t kIgnored = UINT32_MAX;
-constexpr std::uint64_t kWake = UINT32_MAX - 1;
-
 constexpr int kReceiveGroup = 0;
 constexpr int kDatagramGroup = 1;
 // Room for the sender in a datagram buffer: a sockaddr_in6, rounded so that what follows is
@@ -172,7 +167,7 @@ UringLoop::UringLoop(std::unique_ptr<Mailbox> mailbox, std::unique_ptr<Ring> rin
   events_.reserve(limits::kCompletionsPerTurnMax);
   ring_->header.msg_namelen = kNameBytes;
   ring_->header.msg_controllen = kControlBytes;
-  watch_wake();
+  watch(wake_fd(), kWake);
 }
 
 UringLoop::~UringLoop() { end_operations(); }
@@ -235,10 +230,10 @@ io_uring_sqe* UringLoop::next_sqe() {
   return sqe;
 }
 
-void UringLoop::watch_wake() {
+void UringLoop::watch(int fd, std::uint64_t user_data) {
   io_uring_sqe* sqe = next_sqe();
-  io_uring_prep_poll_multishot(sqe, wake_fd(), POLLIN);
-  io_uring_sqe_set_data64(sqe, kWake);
+  io_uring_prep_poll_multishot(sqe, fd, POLLIN);
+  io_uring_sqe_set_data64(sqe, user_data);
 }
 
 std::uint64_t UringLoop::tag(std::uint32_t index) const {
@@ -255,6 +250,14 @@ void UringLoop::submit_accept(std::uint32_t index) {
 void UringLoop::submit_receive(std::uint32_t index) {
   io_uring_sqe* sqe = next_sqe();
   io_uring_prep_recv_multishot(sqe, ops_[index].fd, nullptr, 0, 0);
+  sqe->flags = static_cast<std::uint8_t>(sqe->flags | IOSQE_BUFFER_SELECT);
+  sqe->buf_group = kReceiveGroup;
+  io_uring_sqe_set_data64(sqe, tag(index));
+}
+
+void UringLoop::submit_receive_once(std::uint32_t index) {
+  io_uring_sqe* sqe = next_sqe();
+  io_uring_prep_recv(sqe, ops_[index].fd, nullptr, limits::kReceiveBufferBytes, 0);
   sqe->flags = static_cast<std::uint8_t>(sqe->flags | IOSQE_BUFFER_SELECT);
   sqe->buf_group = kReceiveGroup;
   io_uring_sqe_set_data64(sqe, tag(index));
@@ -287,6 +290,11 @@ void UringLoop::start_receive(std::uint32_t index, int fd) {
   submit_receive(index);
 }
 
+void UringLoop::start_receive_once(std::uint32_t index, int fd) {
+  ops_.link(index, fd, OpKind::ReceiveOnce);
+  submit_receive_once(index);
+}
+
 void UringLoop::start_receive_datagrams(std::uint32_t index, int fd) {
   OpTable::Entry& entry = ops_.link(index, fd, OpKind::ReceiveDatagrams);
   int error = 0;
@@ -304,7 +312,7 @@ void UringLoop::start_receive_datagrams(std::uint32_t index, int fd) {
 }
 
 void UringLoop::start_poll(std::uint32_t index, int fd, int ready) {
-  ops_.link(index, fd, OpKind::Poll);
+  ops_.link(index, fd, OpKind::Poll).mask = static_cast<std::uint8_t>(ready);
   io_uring_sqe* sqe = next_sqe();
   io_uring_prep_poll_add(sqe, fd, static_cast<unsigned>(ready));
   io_uring_sqe_set_data64(sqe, tag(index));
@@ -315,6 +323,7 @@ void UringLoop::start_cancel(std::uint32_t index) {
   if (entry.cancelling) return;
   entry.cancelling = true;
   if (entry.queued) return;  // ended in the kernel already; settle() says so
+  if (entry.kind == OpKind::PollAside) return arm_again(index);
   io_uring_sqe* sqe = next_sqe();
   io_uring_prep_cancel64(sqe, tag(index), 0);
   sqe->flags = static_cast<std::uint8_t>(sqe->flags | IOSQE_CQE_SKIP_SUCCESS);
@@ -368,16 +377,21 @@ void UringLoop::run_collected() {
 void UringLoop::run(const Event& event) {
   const auto index = static_cast<std::uint32_t>(event.user_data);
   if (index >= slot_count()) {
-    if (event.user_data == kWake && (event.flags & IORING_CQE_F_MORE) == 0) watch_wake();
+    const bool ended = (event.flags & IORING_CQE_F_MORE) == 0;
+    if (event.user_data == kWake && ended) watch(wake_fd(), kWake);
+    if (event.user_data == kAside && ended) watch(aside_.get(), kAside);
+    if (event.user_data == kAside) collect_aside();
     return;
   }
   if (event.user_data != tag(index) || !slot(index).busy) return;  // late, for a slot used anew
   switch (ops_[index].kind) {
     case OpKind::Accept: return on_accept(index, event);
     case OpKind::Receive: return on_receive(index, event);
+    case OpKind::ReceiveOnce: return on_receive_once(index, event);
     case OpKind::ReceiveDatagrams: return on_datagrams(index, event);
     case OpKind::Poll: return on_poll(index, event);
     case OpKind::Connect: return finish(index, event.result);
+    case OpKind::PollAside:
     case OpKind::None: break;
   }
   CHECK(false && "a busy slot has an operation");
@@ -408,6 +422,16 @@ void UringLoop::on_receive(std::uint32_t index, const Event& event) {
   if (has_buffer) buffers.give_back(id);
   if (event.result == -ENOBUFS) return arm_again(index);
   finish(index, event.result);
+}
+
+void UringLoop::on_receive_once(std::uint32_t index, const Event& event) {
+  if (event.result == -ENOBUFS) return arm_again(index);
+  if ((event.flags & IORING_CQE_F_BUFFER) == 0) return finish(index, event.result);
+  const auto id = static_cast<std::uint16_t>(event.flags >> IORING_CQE_BUFFER_SHIFT);
+  const auto size = static_cast<std::size_t>(std::max(event.result, 0));
+  ops_.erase(index);
+  complete(index, {.result = event.result, .data = {ring_->streams.at(id), size}});
+  ring_->streams.give_back(id);
 }
 
 void UringLoop::on_datagrams(std::uint32_t index, const Event& event) {
@@ -451,7 +475,9 @@ void UringLoop::describe(io_uring_recvmsg_out& out, int bytes, Completion& c) {
 void UringLoop::on_poll(std::uint32_t index, const Event& event) {
   if (event.result < 0) return finish(index, event.result);
   const bool failed = (event.result & (POLLERR | POLLHUP | POLLNVAL)) != 0;
-  finish(index, failed ? kReadable | kWritable : event.result & (kReadable | kWritable));
+  const int ready = failed ? kReadable | kWritable : event.result & ops_[index].mask;
+  if (ready == 0) return poll_aside(index);
+  finish(index, ready);
 }
 
 void UringLoop::finish(std::uint32_t index, int result) {
@@ -479,7 +505,9 @@ void UringLoop::settle() {
       switch (entry.kind) {
         case OpKind::Accept: submit_accept(index); break;
         case OpKind::Receive: submit_receive(index); break;
+        case OpKind::ReceiveOnce: submit_receive_once(index); break;
         case OpKind::ReceiveDatagrams: submit_receive_datagrams(index); break;
+        case OpKind::PollAside: finish(index, entry.result); break;
         case OpKind::Connect:
         case OpKind::Poll:
         case OpKind::None: CHECK(false && "one-shot operations are not armed again");

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/fd.h"
 #include "io/posix_loop.h"
 
 struct io_uring_recvmsg_out;
@@ -39,6 +40,11 @@ class UringLoop final : public PosixLoop {
     std::uint32_t flags;
   };
   class BufferRing;
+  // user_data of what belongs to no slot. A slot's is slot | generation << 32; generations start at
+  // 1.
+  static constexpr std::uint64_t kIgnored = UINT32_MAX;
+  static constexpr std::uint64_t kWake = UINT32_MAX - 1;
+  static constexpr std::uint64_t kAside = UINT32_MAX - 2;
 
   UringLoop(std::unique_ptr<Mailbox> mailbox, std::unique_ptr<Ring> ring, Mode mode);
 
@@ -47,6 +53,7 @@ class UringLoop final : public PosixLoop {
   void start_accept(std::uint32_t slot, int fd) override;
   void start_connect(std::uint32_t slot, int fd, const Address& to) override;
   void start_receive(std::uint32_t slot, int fd) override;
+  void start_receive_once(std::uint32_t slot, int fd) override;
   void start_receive_datagrams(std::uint32_t slot, int fd) override;
   void start_poll(std::uint32_t slot, int fd, int ready) override;
   void start_cancel(std::uint32_t slot) override;
@@ -57,16 +64,22 @@ class UringLoop final : public PosixLoop {
   std::uint64_t tag(std::uint32_t slot) const;
   void enable();
   void collect();
-  void watch_wake();
+  void watch(int fd, std::uint64_t tag);
   void submit_accept(std::uint32_t slot);
   void submit_receive(std::uint32_t slot);
+  void submit_receive_once(std::uint32_t slot);
   void submit_receive_datagrams(std::uint32_t slot);
 
   void run(const Event& event);
   void on_accept(std::uint32_t slot, const Event& event);
   void on_receive(std::uint32_t slot, const Event& event);
+  void on_receive_once(std::uint32_t slot, const Event& event);
   void on_datagrams(std::uint32_t slot, const Event& event);
   void on_poll(std::uint32_t slot, const Event& event);
+  // Polls that io_uring cannot serve (uring_poll_aside.cc).
+  void poll_aside(std::uint32_t slot);
+  int watch_aside(int fd);
+  void collect_aside();
   void describe(io_uring_recvmsg_out& out, int bytes, Completion& completion);
   void finish(std::uint32_t slot, int result);
   // The operation has ended in the kernel but not for its owner: armed again after this batch.
@@ -77,6 +90,7 @@ class UringLoop final : public PosixLoop {
   Mode mode_;
   bool enabled_ = false;
   std::unique_ptr<Ring> ring_;
+  Fd aside_;  // an epoll instance, opened by the first poll that needs it
   std::vector<Event> events_;  // of this turn
   // Slots to arm again, to cancel or to fail after the batch.
   std::vector<std::uint32_t> unsettled_;

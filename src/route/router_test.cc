@@ -48,52 +48,69 @@ std::string rows_of(const RouterTable& table, const std::vector<Hello>& hellos) 
     const std::string tcp = describe(decide(table, query));
     query.transport = Transport::Udp;
     const std::string udp = describe(decide(table, query));
-    ask.resize(std::max<std::size_t>(ask.size() + 1, 40), ' ');
-    out += ask + "| " + tcp;
-    if (udp != tcp) out += " || " + udp;
-    out += "\n";
+    ask.resize(std::max<std::size_t>(ask.size() + 1, 34), ' ');
+    out += ask + "| " + tcp + "\n";
+    if (udp != tcp) out += std::string(29, ' ') + "quic | " + udp + "\n";
   }
   return out;
 }
 
-// What stands behind || is the answer over QUIC where it differs.
+// The second line of a row is the answer over QUIC where it differs.
 constexpr const char* kGolden = R"(
-relay.test [h2 http/1.1]                | relay name=relay.test
-RELAY.Test. [h2]                        | relay name=relay.test
-relay.test []                           | relay name=relay.test
-relay.test [adit-h2/1]                  | link carrier=h2 || relay name=relay.test
-relay.test [adit/1]                     | relay name=relay.test || link carrier=quic
-- [adit-h2/1]                           | link carrier=h2 || none reason=tcp_only
-- [adit/1]                              | route index=2 || link carrier=quic
-id.relay.test [h2 adit-h2/1]            | link carrier=h2 || agent name=id.relay.test key=id.relay.test
-both.test [h2]                          | relay name=both.test
-id.relay.test [h2]                      | agent name=id.relay.test key=id.relay.test
-ID.relay.test [h3]                      | agent name=id.relay.test key=id.relay.test
-a.wild.test []                          | agent name=a.wild.test key=*.wild.test
-wild.test []                            | none reason=unknown_name
-b.a.wild.test []                        | none reason=unknown_name
-agentroute.test []                      | agent name=agentroute.test key=agentroute.test
-plain.test []                           | route index=1 || none reason=tcp_only
-exact.static.test []                    | route index=1 || none reason=tcp_only
-other.static.test []                    | route index=0 || none reason=tcp_only
-routelease.test []                      | route index=1 || none reason=tcp_only
-lease.test []                           | lease name=lease.test port=21000 || none reason=tcp_only
-unknown.test []                         | none reason=unknown_name
-other.relay.test []                     | none reason=unknown_name
-- []                                    | route index=2 || none reason=tcp_only
- []                                     | none reason=unknown_name
-192.0.2.1 []                            | none reason=unknown_name
-not a name []                           | none reason=unknown_name
-*.wild.test []                          | none reason=unknown_name
-relay.test [acme-tls/1]                 | challenge owner=relay name=relay.test || relay name=relay.test
-id.relay.test [acme-tls/1]              | challenge owner=agent name=id.relay.test key=id.relay.test || agent name=id.relay.test key=id.relay.test
-a.wild.test [acme-tls/1]                | challenge owner=agent name=a.wild.test key=*.wild.test || agent name=a.wild.test key=*.wild.test
-plain.test [acme-tls/1]                 | route index=1 || none reason=tcp_only
-lease.test [acme-tls/1]                 | challenge owner=relay name=lease.test || none reason=tcp_only
-unknown.test [acme-tls/1]               | none reason=unknown_name
-- [acme-tls/1]                          | none reason=no_sni || none reason=tcp_only
-id.relay.test [acme-tls/1 h2]           | agent name=id.relay.test key=id.relay.test
-relay.test [acme-tls/1 adit-h2/1]       | link carrier=h2 || relay name=relay.test
+relay.test [h2 http/1.1]          | relay name=relay.test
+RELAY.Test. [h2]                  | relay name=relay.test
+relay.test []                     | relay name=relay.test
+relay.test [adit-h2/1]            | link carrier=h2
+                             quic | relay name=relay.test
+relay.test [adit/1]               | relay name=relay.test
+                             quic | link carrier=quic
+- [adit-h2/1]                     | link carrier=h2
+                             quic | none reason=tcp_only
+- [adit/1]                        | route index=2
+                             quic | link carrier=quic
+id.relay.test [h2 adit-h2/1]      | link carrier=h2
+                             quic | agent name=id.relay.test key=id.relay.test
+both.test [h2]                    | relay name=both.test
+id.relay.test [h2]                | agent name=id.relay.test key=id.relay.test
+ID.relay.test [h3]                | agent name=id.relay.test key=id.relay.test
+a.wild.test []                    | agent name=a.wild.test key=*.wild.test
+wild.test []                      | none reason=unknown_name
+b.a.wild.test []                  | none reason=unknown_name
+agentroute.test []                | agent name=agentroute.test key=agentroute.test
+plain.test []                     | route index=1
+                             quic | none reason=tcp_only
+exact.static.test []              | route index=1
+                             quic | none reason=tcp_only
+other.static.test []              | route index=0
+                             quic | none reason=tcp_only
+routelease.test []                | route index=1
+                             quic | none reason=tcp_only
+lease.test []                     | lease name=lease.test port=21000
+                             quic | none reason=tcp_only
+unknown.test []                   | none reason=unknown_name
+other.relay.test []               | none reason=unknown_name
+- []                              | route index=2
+                             quic | none reason=tcp_only
+ []                               | none reason=unknown_name
+192.0.2.1 []                      | none reason=unknown_name
+not a name []                     | none reason=unknown_name
+*.wild.test []                    | none reason=unknown_name
+relay.test [acme-tls/1]           | challenge owner=relay name=relay.test
+                             quic | relay name=relay.test
+id.relay.test [acme-tls/1]        | challenge owner=agent name=id.relay.test key=id.relay.test
+                             quic | agent name=id.relay.test key=id.relay.test
+a.wild.test [acme-tls/1]          | challenge owner=agent name=a.wild.test key=*.wild.test
+                             quic | agent name=a.wild.test key=*.wild.test
+plain.test [acme-tls/1]           | route index=1
+                             quic | none reason=tcp_only
+lease.test [acme-tls/1]           | challenge owner=relay name=lease.test
+                             quic | none reason=tcp_only
+unknown.test [acme-tls/1]         | none reason=unknown_name
+- [acme-tls/1]                    | none reason=no_sni
+                             quic | none reason=tcp_only
+id.relay.test [acme-tls/1 h2]     | agent name=id.relay.test key=id.relay.test
+relay.test [acme-tls/1 adit-h2/1] | link carrier=h2
+                             quic | relay name=relay.test
 )";
 
 TEST(Router, DecidesAsTheGoldenTableSays) {

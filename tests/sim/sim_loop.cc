@@ -122,6 +122,9 @@ SimLoop::OpState& SimLoop::start(std::uint32_t index, Kind kind, int fd) {
 
 void SimLoop::start_accept(std::uint32_t index, int fd) { start(index, Kind::Accept, fd); }
 void SimLoop::start_receive(std::uint32_t index, int fd) { start(index, Kind::Receive, fd); }
+void SimLoop::start_receive_once(std::uint32_t index, int fd) {
+  start(index, Kind::ReceiveOnce, fd);
+}
 void SimLoop::start_receive_datagrams(std::uint32_t index, int fd) {
   start(index, Kind::Datagrams, fd);
 }
@@ -156,11 +159,11 @@ void SimLoop::start_cancel(std::uint32_t index) {
 void SimLoop::close_raw(int fd) { host_.close(fd); }
 
 // Ends the operation. May destroy anything that a handler may.
-bool SimLoop::finish(std::uint32_t index, int result) {
+bool SimLoop::finish(std::uint32_t index, int result, Bytes data) {
   const OpState& op = ops_[index];
   if (SimSocket* s = op.closed ? nullptr : host_.find(op.fd))
     std::erase_if(s->ops, [&](const auto& ref) { return ref.loop == this && ref.slot == index; });
-  return complete(index, {.result = result, .more = false});
+  return complete(index, {.result = result, .more = false, .data = data});
 }
 
 bool SimLoop::step(const Entry& e) {
@@ -181,7 +184,8 @@ bool SimLoop::attempt(std::uint32_t index) {
   switch (ops_[index].kind) {
     case Kind::Accept: return attempt_accept(index, *s);
     case Kind::Connect: return attempt_connect(index, *s);
-    case Kind::Receive: return attempt_receive(index, *s);
+    case Kind::Receive:
+    case Kind::ReceiveOnce: return attempt_receive(index, *s);
     case Kind::Datagrams: return attempt_datagrams(index, *s);
     case Kind::Poll: return attempt_poll(index, *s);
   }
@@ -233,6 +237,7 @@ bool SimLoop::attempt_receive(std::uint32_t index, SimSocket& s) {
   // A copy of its own size, so that a sanitizer sees who reads it after the handler has returned.
   const ByteVector data(there.begin(), there.begin() + static_cast<std::ptrdiff_t>(n));
   tcp.consume(s.connection, s.side, n);
+  if (ops_[index].kind == Kind::ReceiveOnce) return finish(index, static_cast<int>(n), data);
   complete(index, {.result = static_cast<int>(n), .more = true, .data = data});
   return true;
 }

@@ -56,13 +56,14 @@ class SimLoop final : public io::Loop {
   void start_accept(std::uint32_t slot, int fd) override;
   void start_connect(std::uint32_t slot, int fd, const Address& to) override;
   void start_receive(std::uint32_t slot, int fd) override;
+  void start_receive_once(std::uint32_t slot, int fd) override;
   void start_receive_datagrams(std::uint32_t slot, int fd) override;
   void start_poll(std::uint32_t slot, int fd, int ready) override;
   void start_cancel(std::uint32_t slot) override;
   void close_raw(int fd) override;
 
  private:
-  enum class Kind : std::uint8_t { Accept, Connect, Receive, Datagrams, Poll };
+  enum class Kind : std::uint8_t { Accept, Connect, Receive, ReceiveOnce, Datagrams, Poll };
   struct OpState {
     Kind kind = Kind::Poll;
     int fd = -1;
@@ -90,7 +91,7 @@ class SimLoop final : public io::Loop {
   bool attempt_poll(std::uint32_t slot, SimSocket& s);
   int ready_bits(const SimSocket& s) const;
   std::size_t coalesced(const SimSocket& s);
-  bool finish(std::uint32_t slot, int result);
+  bool finish(std::uint32_t slot, int result, Bytes data = {});
   Result<std::size_t> send_one_by_one(SimSocket& s, const io::DatagramBatch& batch,
                                       const Address& from, const Address& to);
 

@@ -10,8 +10,6 @@ namespace adit::sim {
 
 namespace {
 
-constexpr Duration kKeepAliveInterval = 75s;  // Linux, TCP_KEEPINTVL
-
 bool finished(const TcpEnd& e) {
   if (e.host == nullptr) return true;
   return e.closed && (e.state == TcpEnd::State::Dead || (e.fin_acknowledged && e.fin_received));
@@ -172,8 +170,8 @@ void TcpNet::keep_alive_later(TcpId id, std::size_t side, Duration wait) {
   world_.schedule(world_.now() + wait, [this, id, side] { keep_alive(id, side); });
 }
 
-// A vanished peer is noticed by who has nothing to send, too: one probe goes out after the idle
-// time, and when the next one is due without an answer the connection is over.
+// A vanished peer is noticed by who has nothing to send, too: a probe goes out after the idle time,
+// more after it, and when one more would be due without an answer the connection is over.
 void TcpNet::keep_alive(TcpId id, std::size_t side) {
   TcpConnection* c = find(id);
   if (c == nullptr || c->end[side].state != TcpEnd::State::Open) return;
@@ -183,8 +181,8 @@ void TcpNet::keep_alive(TcpId id, std::size_t side) {
     if (c->end[1 - side].state == TcpEnd::State::Dead) send_reset(*c, 1 - side);
     return keep_alive_later(id, side, limits::kTcpKeepAliveIdle);
   }
-  if (e.probes++ > 0) return die(*c, side, ETIMEDOUT);
-  keep_alive_later(id, side, kKeepAliveInterval);
+  if (e.probes++ == limits::kTcpKeepAliveProbes) return die(*c, side, ETIMEDOUT);
+  keep_alive_later(id, side, limits::kTcpKeepAliveInterval);
 }
 
 // --- reading ---

@@ -59,9 +59,10 @@ class TcpNet {
   static constexpr std::size_t kReceiveBufferBytes = std::size_t{256} << 10;
   static constexpr Duration kConnectTimeout = 20s;
 
-  // Whether data that the peer's full buffer holds back for limits::kTcpUserTimeout ends a
-  // connection, as TCP_USER_TIMEOUT makes Linux do, or is probed for ever.
-  bool zero_window_times_out = true;
+  // Data that nobody acknowledges ends a connection after this, as the real loops set their sockets
+  // up (limits::kTcpRetransmitIntervalMax). A window of zero that is answered never does: there is
+  // no TCP_USER_TIMEOUT.
+  static constexpr Duration kRetransmitTimeout = 2min;
 
   explicit TcpNet(World& world) : world_(world) {}
 

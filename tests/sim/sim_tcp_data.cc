@@ -179,10 +179,8 @@ void TcpNet::on_timer(TcpId id, std::size_t side) {
   if (s.state != TcpEnd::State::Open) return;
   const bool outstanding = s.tx.size() > 0 || (s.fin_wanted && !s.fin_acknowledged);
   if (!outstanding) return;
-  // tcp(7), TCP_USER_TIMEOUT: counts data that stays unacknowledged as well as data that a window
-  // of zero holds back.
   const Duration quiet = world_.now() - s.progress_at;
-  if (quiet >= limits::kTcpUserTimeout) return die(*c, side, ETIMEDOUT);
+  if (quiet >= kRetransmitTimeout) return die(*c, side, ETIMEDOUT);
   if (quiet >= kRetryMin && world_.now() >= s.last_arrival + answer_time(*c, side)) {
     ++s.backoff;
     s.next = s.tx.begin();
@@ -199,7 +197,7 @@ void TcpNet::on_timer(TcpId id, std::size_t side) {
 void TcpNet::probe(TcpConnection& c, std::size_t side) {
   if (!up(c, side)) return;
   if (c.end[1 - side].state == TcpEnd::State::Open) {
-    if (!zero_window_times_out && up(c, 1 - side)) c.end[side].progress_at = world_.now();
+    if (up(c, 1 - side)) c.end[side].progress_at = world_.now();
     acknowledge(c, side);
   } else {
     send_reset(c, 1 - side);

@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/limits.h"
@@ -24,7 +25,13 @@ ByteVector dump(const Json& j) {
   return {b.begin(), b.end()};
 }
 
-json_t* text_of(std::string_view s) { return json_stringn(s.data(), s.size()); }
+json_t* text_of(std::string_view s) {
+  if (json_t* j = json_stringn(s.data(), s.size())) return j;
+  // Not UTF-8, which JSON cannot say: the ASCII of it still helps whoever reads it.
+  std::string ascii(s);
+  std::replace_if(ascii.begin(), ascii.end(), [](char c) { return (c & 0x80) != 0; }, '?');
+  return json_stringn(ascii.data(), ascii.size());
+}
 json_t* integer_of(std::uint64_t v) { return json_integer(static_cast<json_int_t>(v)); }
 
 json_t* names_of(const std::vector<std::string>& names) {
@@ -56,6 +63,12 @@ class Members {
     if (j == nullptr) return 0;
     if (!json_is_integer(j) || json_integer_value(j) < 0) return say(key, "is not a number"), 0;
     return static_cast<std::uint64_t>(json_integer_value(j));
+  }
+  // Of 32 bits or fewer.
+  std::uint32_t number(const char* key, std::uint32_t max = UINT32_MAX) {
+    const std::uint64_t n = integer(key);
+    if (n > max) return say(key, "is too large"), 0;
+    return static_cast<std::uint32_t>(n);
   }
   std::string text(const char* key, std::size_t max, bool required = true) {
     const json_t* j = get(key, required);
@@ -95,7 +108,7 @@ class Members {
   }
   std::vector<StreamOffset> offsets(const char* key) {
     std::vector<StreamOffset> out;
-    const json_t* a = array(key, limits::kStreamsPerSessionMax);
+    const json_t* a = array(key, kOffsetsMax);
     for (std::size_t i = 0; i < json_array_size(a); ++i) {
       const json_t* pair = json_array_get(a, i);
       const json_int_t stream = json_integer_value(json_array_get(pair, 0));
@@ -175,10 +188,10 @@ ByteVector to_json(const Hello& m) {
     json_t* o = json_object();
     json_object_set_new(o, "session", text_of(m.resume->session));
     json_object_set_new(o, "proof", text_of(crypto::hex_encode(m.resume->proof)));
-    json_object_set_new(o, "seen_floor", integer_of(m.resume->seen_floor));
-    json_t* above = json_array();
-    for (std::uint64_t n : m.resume->seen_above) json_array_append_new(above, integer_of(n));
-    json_object_set_new(o, "seen_above", above);
+    json_object_set_new(o, "seen_next", integer_of(m.resume->seen_next));
+    json_t* unseen = json_array();
+    for (std::uint64_t n : m.resume->unseen) json_array_append_new(unseen, integer_of(n));
+    json_object_set_new(o, "unseen", unseen);
     json_object_set_new(o, "streams", offsets_of(m.resume->streams));
     json_object_set_new(j.get(), "resume", o);
   }
@@ -227,15 +240,13 @@ Result<Hello> parse_hello(Bytes body) {
   if (!j) return std::move(j).error();
   Members m(j->get(), "HELLO");
   Hello out;
-  out.version = static_cast<unsigned>(m.integer("version"));
+  out.version = m.number("version");
   out.software = m.text("software", 100, false);
   const json_t* services = m.array("services", limits::kServicesPerAgentMax);
   for (std::size_t i = 0; i < json_array_size(services); ++i) {
     Members s(json_array_get(services, i), "HELLO service");
-    const std::uint64_t number = s.integer("number");
-    if (number > UINT32_MAX) s.say("number", "is too large");
-    out.services.push_back({ServiceNumber{static_cast<std::uint32_t>(number)}, s.text("kind", 16),
-                            s.names("names")});
+    const ServiceNumber number{s.number("number")};
+    out.services.push_back({number, s.text("kind", 16), s.names("names")});
     m.take_error(s);
   }
   if (const json_t* resume = m.object("resume")) {
@@ -243,8 +254,8 @@ Result<Hello> parse_hello(Bytes body) {
     ResumeRequest q;
     q.session = r.text("session", 64);
     q.proof = r.bytes("proof", 64);
-    q.seen_floor = r.integer("seen_floor");
-    q.seen_above = r.numbers("seen_above", kSeenAboveMax);
+    q.seen_next = r.integer("seen_next");
+    q.unseen = r.numbers("unseen", kUnseenMax);
     q.streams = r.offsets("streams");
     m.take_error(r);
     out.resume = std::move(q);
@@ -261,18 +272,15 @@ Result<Welcome> parse_welcome(Bytes body) {
   out.session = m.text("session", 64);
   out.secret = m.bytes("secret", 64);
   out.resumed = m.flag("resumed");
-  const std::uint64_t port = m.integer("public_port");
-  if (port == 0 || port > 65535) m.say("public_port", "is not a port");
-  out.public_port = static_cast<std::uint16_t>(port);
-  const std::uint64_t affinity = m.integer("affinity");
-  if (affinity > 255) m.say("affinity", "is not a byte");
-  out.affinity = static_cast<std::uint8_t>(affinity);
+  out.public_port = static_cast<std::uint16_t>(m.number("public_port", UINT16_MAX));
+  if (out.public_port == 0) m.say("public_port", "is not a port");
+  out.affinity = static_cast<std::uint8_t>(m.number("affinity", UINT8_MAX));
   out.resume_window_ms = m.integer("resume_window_ms");
   const json_t* services = m.array("services", limits::kServicesPerAgentMax);
   for (std::size_t i = 0; i < json_array_size(services); ++i) {
     Members s(json_array_get(services, i), "WELCOME service");
-    const auto number = static_cast<std::uint32_t>(s.integer("number"));
-    out.services.push_back({ServiceNumber{number}, s.names("names")});
+    const ServiceNumber number{s.number("number")};
+    out.services.push_back({number, s.names("names")});
     m.take_error(s);
   }
   out.next_stream = m.integer("next_stream");

@@ -9,11 +9,16 @@
 
 #include "base/bytes.h"
 #include "base/id.h"
+#include "base/limits.h"
 #include "base/result.h"
 
 namespace adit::link {
 
 inline constexpr unsigned kProtocolVersion = 1;
+
+// In the list of a resumption. The relay has kStreamsPerSessionMax at most; the agent forgets a stream up to
+// a round trip later than the relay, which may have opened others since.
+inline constexpr std::size_t kOffsetsMax = 2 * limits::kStreamsPerSessionMax;
 
 // What one side has handed on of a stream (FIN counts as one): where the other side goes on from.
 struct StreamOffset {
@@ -30,10 +35,10 @@ struct ServiceWanted {
 struct ResumeRequest {
   std::string session;
   ByteVector proof;                  // HMAC-SHA256(secret, exporter of this link), see resume_proof()
-  // Stream numbers the agent has ever seen: all up to seen_floor, and these above it. A stream that the
+  // Stream numbers the agent has ever seen: all below seen_next but `unseen` (SeenNumbers). A stream that the
   // relay still has, the agent has seen and does not list is over at the agent.
-  std::uint64_t seen_floor = 0;
-  std::vector<std::uint64_t> seen_above;
+  std::uint64_t seen_next = 1;
+  std::vector<std::uint64_t> unseen;
   std::vector<StreamOffset> streams;
 };
 

@@ -19,16 +19,24 @@ Status SendHalf::check(std::uint64_t handed) const {
   return {};
 }
 
-Status SendHalf::attach(std::uint64_t handed) {
-  if (auto ok = check(handed); !ok) return ok;
+Status SendHalf::check_resume(std::uint64_t handed) const {
   if (handed < handed_) {
     return Error{0, "offset " + std::to_string(handed) + " was confirmed before and is forgotten"};
   }
+  return check(handed);
+}
+
+void SendHalf::resume(std::uint64_t handed) {
+  CHECK(!attached_);
+  CHECK(check_resume(handed));
   handed_ = handed;
-  attached_ = true;
-  carrier_acked_ = std::min(handed_, ring_.end());
   release();
-  return {};
+}
+
+void SendHalf::attach() {
+  CHECK(!attached_);
+  attached_ = true;
+  carrier_acked_ = resume_offset();
 }
 
 void SendHalf::detach() {

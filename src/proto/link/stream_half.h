@@ -30,15 +30,18 @@ class SendHalf {
   Bytes peek(std::uint64_t offset) const { return ring_.peek(offset); }
   bool ends_at(std::uint64_t offset) const { return finished_ && offset == ring_.end(); }
 
-  // A carrier takes over; the peer says that it has `handed`. It will read from there on: what it has read
-  // must stay until carrier_acked() covers it. Error: the peer claims what was never sent, or asks for
-  // what it had confirmed (a fault of the peer).
-  Status attach(std::uint64_t handed);
-  // Where the carrier begins to read: the offset of the first byte not handed.
+  // --- links come and go ---
+  // A session is resumed: the peer says that it has `handed`. Error: it claims what was never sent, or asks
+  // for what it had confirmed (a fault of the peer).
+  Status check_resume(std::uint64_t handed) const;
+  void resume(std::uint64_t handed);  // checked, and not attached
+  // Where a carrier begins to read: the first byte not handed on.
   std::uint64_t resume_offset() const { return std::min(handed_, ring_.end()); }
+  // A carrier reads from resume_offset() on: what it has read stays until carrier_acked() covers it too.
+  void attach();
   void detach();
   void carrier_acked(std::uint64_t offset);
-  // The peer's ACK, cumulative. Error as for attach().
+  // The peer's ACK, cumulative. Error: it was never sent.
   Status peer_handed(std::uint64_t handed);
 
   // All bytes and the FIN are handed on at the far side.

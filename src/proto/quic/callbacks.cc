@@ -77,7 +77,9 @@ int on_stream_data(ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint
 
 int on_acked(ngtcp2_conn*, std::int64_t id, std::uint64_t offset, std::uint64_t size, void* impl,
              void*) {
-  Streams& streams = static_cast<Impl*>(impl)->streams;
+  auto& connection = *static_cast<Impl*>(impl);
+  connection.black_hole.progressed();
+  Streams& streams = connection.streams;
   if (Stream* s = streams.find(id)) streams.record_acked(*s, offset + size);
   return 0;
 }

@@ -147,6 +147,7 @@ void Connection::Impl::feed(const Path& path, std::uint8_t ecn, Bytes datagram, 
   set_path(on, path);
   ngtcp2_pkt_info info{};
   info.ecn = ecn & NGTCP2_ECN_MASK;
+  black_hole.received();
   int rv = 0;
   {
     ScanScope scope(stopped, !server && !settled);
@@ -164,6 +165,9 @@ void Connection::Impl::on_deadline(Instant now) {
     return;
   }
   if (now < next_deadline()) return;
+  ngtcp2_conn_info info;
+  ngtcp2_conn_get_conn_info(conn.get(), &info);
+  black_hole.check(info.bytes_in_flight, now);
   after_input(ngtcp2_conn_handle_expiry(conn.get(), timestamp(now)), now);
 }
 
@@ -193,6 +197,7 @@ void Connection::Impl::note_path() {
   const Path now_used = current_path(conn.get());
   if (now_used == told_path) return;
   told_path = now_used;
+  black_hole.path_changed();
   tell(PathChanged{now_used});
 }
 

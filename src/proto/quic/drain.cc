@@ -91,7 +91,7 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
     ngtcp2_path_storage path;
     ngtcp2_path_storage_zero(&path);
     ngtcp2_pkt_info info{};
-    const MutableBytes room = batch.room();
+    const MutableBytes room = batch.room().first(black_hole.packet_bytes_max());
     const std::ptrdiff_t n = write_packet(path, info, room, now);
     streams.unpark();
     if (n < 0) fail(static_cast<int>(n), now);
@@ -99,6 +99,8 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
     wrote = true;
     const auto size = static_cast<std::size_t>(n);
     bytes_sent += size;
+    if (size <= ngtcp2_conn_get_path_max_tx_udp_payload_size(conn.get()))
+      black_hole.sent(size, now);
     if (batch.take(size, path_of(path), info.ecn)) continue;
     held = std::make_unique<Held>();
     std::copy_n(room.begin(), size, held->bytes.begin());
@@ -218,7 +220,8 @@ std::size_t Connection::Impl::datagram_bytes_max() const {
   // §5.3: tag.
   constexpr std::size_t kFrame = 1 + 4, kHeader = 1 + 4, kTag = 16;
   const std::size_t packet = kHeader + ngtcp2_conn_get_dcid(conn.get())->datalen + kTag + kFrame;
-  const std::size_t path = ngtcp2_conn_get_path_max_tx_udp_payload_size(conn.get());
+  const std::size_t path = std::min(ngtcp2_conn_get_path_max_tx_udp_payload_size(conn.get()),
+                                    black_hole.packet_bytes_max());
   const std::uint64_t by_peer = peer->max_datagram_frame_size;
   if (by_peer <= kFrame || path <= packet) return 0;
   return static_cast<std::size_t>(std::min<std::uint64_t>(by_peer - kFrame, path - packet));

@@ -79,6 +79,32 @@ class Randomness {
   std::optional<Prng> prng_;
 };
 
+// Notices that a path swallows packets larger than the smallest that QUIC needs, after discovery
+// had found that it carries them (RFC 8899 §4.3): a route through a tunnel, say. Small packets
+// still come and go then, so the connection would live and move nothing.
+class BlackHole {
+ public:
+  // Bytes of the largest packet to be sent now.
+  std::size_t packet_bytes_max() const { return small_ ? kSmall : kPacketBytesMax; }
+  // A packet that is no probe of path MTU discovery.
+  void sent(std::size_t bytes, Instant now) {
+    if (bytes > kSmall && waiting_since_ == Instant::never()) waiting_since_ = now;
+  }
+  void received() { ++heard_; }
+  // The peer has acknowledged stream data.
+  void progressed() { waiting_since_ = Instant::never(), heard_ = 0; }
+  void path_changed() { *this = BlackHole(); }
+  // On the connection's timer, which runs while anything is unacknowledged.
+  void check(std::uint64_t bytes_in_flight, Instant now);
+
+ private:
+  static constexpr std::size_t kSmall = 1200;  // RFC 9000 §14
+  Instant waiting_since_ = Instant::never();   // the first large packet since the last progress
+  std::uint64_t heard_ = 0;                    // datagrams since then
+  bool small_ = false;
+  Instant small_until_;
+};
+
 enum class Phase : std::uint8_t {
   Open,
   Closing,   // RFC 9000 §10.2.1: our CONNECTION_CLOSE is repeated when the peer goes on sending
@@ -175,6 +201,7 @@ struct Connection::Impl {
     std::uint8_t ecn = 0;
   };
   std::unique_ptr<Held> held;
+  BlackHole black_hole;
 
   Phase phase = Phase::Open;
   ByteVector close_packet;

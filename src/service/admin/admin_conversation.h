@@ -7,8 +7,8 @@
 //   Leaving   all is sent; what still comes is dropped  -
 //             until the client closes
 //
-// Closing instead of leaving would answer unread bytes with a reset, which can destroy the answer on
-// its way.
+// Closing instead of leaving would answer unread bytes with a reset, which can destroy the answer
+// on its way.
 #pragma once
 
 #include <optional>

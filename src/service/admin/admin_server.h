@@ -1,5 +1,6 @@
-// The operator's window into a running program: HTTP/1.1 on a Unix socket (status, metrics, reload), and
-// the metrics alone on a TCP address where one is configured. One request per connection.
+// The operator's window into a running program: HTTP/1.1 on a Unix socket (status, metrics,
+// reload), and the metrics alone on a TCP address where one is configured. One request per
+// connection.
 //
 //   GET /status, /status.txt, /metrics     POST /reload (Unix socket only)
 #pragma once

@@ -70,7 +70,8 @@ class AdminServerTest : public io::LoopConformance {
   void SetUp() override {
     LoopConformance::SetUp();
     if (IsSkipped()) return;
-    std::string pattern = (fs::temp_directory_path() / "adit-admin-").string() + std::string(6, 'X');
+    std::string pattern = (fs::temp_directory_path() / "adit-admin-").string();
+    pattern.append(6, 'X');
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     folder_ = pattern;
     path_ = folder_ + "/admin.sock";

@@ -138,7 +138,7 @@ void ServedStream::turn_away() {
 }
 
 ServedStream::Parting::Parting(ServedStream& s)
-    : stream(s), deadline(s.owner_.loop_, Delegate<void()>::to<&Parting::over>(this)) {
+    : stream(s), deadline(s.owner_.loop_, Delegate<void()>::to<&Parting::on_deadline>(this)) {
   deadline.set(s.owner_.loop_.now() + kPartingDeadline);
   s.end_->set_listener(this);
   s.end_->start();
@@ -148,6 +148,11 @@ void ServedStream::Parting::on_readable() {
   flow::Duplex& end = *stream.end_;
   while (!end.readable().empty()) end.consume(end.readable().size());
   if (end.at_end()) over();
+}
+
+void ServedStream::Parting::on_deadline() {
+  stream.end_->abort();
+  over();
 }
 
 void ServedStream::Parting::over() { stream.finish(); }

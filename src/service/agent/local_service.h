@@ -81,6 +81,7 @@ class ServedStream final : public ListNode<ServedStream> {
     void on_readable() override;
     void on_writable() override {}
     void on_failed(const Error&) override { over(); }
+    void on_deadline();
     void over();
 
     ServedStream& stream;

@@ -131,8 +131,8 @@ link::Hello Uplink::make_hello(UplinkLink& link) {
       resume.session = session_id_;
       const auto proof = crypto::hmac_sha256(secret_, *exported);
       resume.proof.assign(proof.begin(), proof.end());
-      resume.seen_floor = session_->seen().floor();
-      resume.seen_above = session_->seen().above();
+      resume.seen_next = session_->seen().next();
+      resume.unseen = session_->seen().unseen();
       resume.streams = session_->offsets();
       hello.resume = std::move(resume);
     }
@@ -150,7 +150,6 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
     session_id_ = welcome.session;
     secret_ = welcome.secret;
   }
-  session_over_.stop();
   affinity_ = welcome.affinity;
   resume_window_ = std::chrono::milliseconds(
       std::min<std::uint64_t>(welcome.resume_window_ms, 24 * 3600 * 1000));
@@ -159,6 +158,7 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
       shared_.log.error("agent.certificate", {{"what", ok.error().what}});
   }
   if (auto ok = session_->attach_agent(link.carrier(), welcome); !ok) return ok;
+  session_over_.stop();
   state_ = State::Live;
   live_since_ = shared_.loop.now();
   shared_.metrics.counter("adit_agent_links_total").add();
@@ -181,7 +181,7 @@ std::vector<std::string> Uplink::urls(const link::Welcome& welcome) const {
 void Uplink::on_refused(UplinkLink&, const link::Refused& refused) {
   last_error_ = refused.code + ": " + refused.text;
   retry_after_ = std::chrono::milliseconds(std::min<std::uint64_t>(refused.retry_after_ms, 3600'000));
-  if (!refused.again) retry_after_ = std::max<Duration>(*retry_after_, 30s);
+  if (!refused.again) retry_after_ = std::max<Duration>(*retry_after_, 5s);
   shared_.log.error("agent.refused", {{"relay", label_}, {"code", refused.code}, {"text", refused.text}});
   shared_.events.on_refused(label_, refused);
 }

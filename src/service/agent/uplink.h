@@ -67,6 +67,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   bool live() const { return link_ != nullptr && link_->live(); }
   bool link_down() const { return link_ == nullptr; }
   std::size_t streams() const { return session_ ? session_->stream_count() : 0; }
+  std::size_t retained_bytes() const { return session_ ? session_->retained_bytes() : 0; }
   const RelayTarget& target() const { return target_; }
   // For status.
   std::string_view state_name() const;

@@ -117,12 +117,19 @@ Status UplinkLink::move_socket() {
 // --- in protocol order -------------------------------------------------------------------------------
 
 void UplinkLink::on_up() {
-  state_ = *link::next(state_, link::LinkEvent::HandshakeDone);
+  handshake_done_ = true;
+  const auto to = link::next(state_, link::LinkEvent::HandshakeDone);
+  if (!to) return;  // closed in the same turn, by the deadline
+  state_ = *to;
   if (auto ours = owner_.on_peer_key(*this); !ours) {
     return close(link::CloseCode::Protocol, "this is not the relay we know");
   }
+  const ByteVector hello = link::to_json(owner_.make_hello(*this));
+  // Too many names, or a relay that numbers its streams absurdly.
+  if (hello.size() > limits::kControlFrameBytesMax)
+    return close(link::CloseCode::Protocol, "HELLO would be over 64 KiB");
   ByteVector frame;
-  link::write_frame(frame, link::FrameType::Hello, link::to_json(owner_.make_hello(*this)));
+  link::write_frame(frame, link::FrameType::Hello, hello);
   deadline_.set(loop_.now() + limits::kHelloFrameDeadline);
   if (!quic_->send_control(frame)) close(link::CloseCode::Overloaded, "control channel stuck");
 }

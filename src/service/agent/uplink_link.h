@@ -51,7 +51,8 @@ class UplinkLink final : private flow::CarrierListener, private flow::DatagramPo
   flow::Carrier& carrier() { return *quic_; }
   const flow::Carrier& carrier() const { return *quic_; }
   bool live() const { return state_ == link::LinkState::Live || state_ == link::LinkState::Draining; }
-  bool handshake_done() const { return state_ != link::LinkState::Handshake; }
+  // Also after it is closed: whether it ever was.
+  bool handshake_done() const { return handshake_done_; }
   const link::Refused* refused() const { return refused_ ? &*refused_ : nullptr; }
   void close(link::CloseCode code, std::string_view reason);
 
@@ -88,6 +89,7 @@ class UplinkLink final : private flow::CarrierListener, private flow::DatagramPo
   io::Op writable_;
   std::unique_ptr<flow::QuicLink> quic_;
   link::LinkState state_ = link::LinkState::Handshake;
+  bool handshake_done_ = false;
   link::FrameReader frames_;
   std::vector<flow::CarrierStream> early_;   // streams that overtook WELCOME
   std::optional<link::Refused> refused_;

@@ -37,6 +37,7 @@ struct Edge::Listener {
   Listener(Edge& e, io::Socket s)
       : edge(e),
         socket(std::move(s)),
+        port(e.loop_.local_address(socket).port),
         accept(io::Op::Handler::to<&Listener::on_accepted>(this)),
         pause(e.loop_, Delegate<void()>::to<&Listener::start>(this)) {}
 
@@ -45,6 +46,7 @@ struct Edge::Listener {
 
   Edge& edge;
   io::Socket socket;
+  std::uint16_t port;
   io::Op accept;
   io::Timer pause;
 };
@@ -96,7 +98,7 @@ void Edge::abort_all() {
 void Edge::on_accepted(Listener& listener, const io::Completion& c) {
   if (c.result >= 0) {
     counters_.accepted.add();
-    admit(loop_.adopt(c.result));
+    admit(loop_.adopt(c.result), listener.port);
     if (!c.more) listener.start();
     return;
   }
@@ -119,7 +121,7 @@ void Edge::leave(const Address& peer) {
   if (--found->second == 0) per_address_.erase(found);
 }
 
-void Edge::admit(io::Socket socket) {
+void Edge::admit(io::Socket socket, std::uint16_t local_port) {
   const Address peer = loop_.peer_address(socket);
   enter(peer);
   if (per_address_[peer.ip] > limits_.visitors_per_address) {
@@ -143,7 +145,7 @@ void Edge::admit(io::Socket socket) {
     leave(oldest.peer_);
     hellos_.erase(oldest);
   }
-  hellos_.add(std::make_unique<VisitorHello>(*this, std::move(socket), peer))
+  hellos_.add(std::make_unique<VisitorHello>(*this, std::move(socket), peer, local_port))
       .start(loop_.now() + limits_.hello_deadline);
 }
 
@@ -161,6 +163,7 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
 
   if (const auto* agent = std::get_if<route::AgentName>(&destination)) {
     counters_.routed_agent.add();
+    visitor.local = loop_.local_address(visitor.socket);
     leave(visitor.peer);  // counted again where it is pumped, which may be another thread
     return agents_.visit(std::move(visitor), agent->key);
   }

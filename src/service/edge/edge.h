@@ -1,5 +1,5 @@
-// The front of one thread: accepts visitors, reads each hello, routes it, and hands the visitor on: to a
-// static upstream, to an agent's session (maybe on another thread), or out with a TLS alert.
+// The front of one thread: accepts visitors, reads each hello, routes it, and hands the visitor on:
+// to a static upstream, to an agent's session (maybe on another thread), or out with a TLS alert.
 #pragma once
 
 #include <functional>
@@ -44,7 +44,8 @@ struct StaticUpstreams {
 // A visitor whose hello is read: all that another thread needs to go on with it.
 struct Visitor {
   io::Socket socket;
-  Address peer, local;
+  Address peer;
+  Address local;  // on the way to a static upstream only its port is known
   std::string sni;
   ByteVector early;  // every byte read so far, to be sent on first
 };
@@ -105,7 +106,7 @@ class Edge {
   struct Listener;
 
   void on_accepted(Listener& listener, const io::Completion& c);
-  void admit(io::Socket socket);
+  void admit(io::Socket socket, std::uint16_t local_port);
   void on_hello(Visitor visitor, const ClientHello& hello);
   void forward_static(Visitor visitor, std::size_t index);
   void log_once(const Address& peer, std::string_view event, std::string_view sni,

@@ -1,5 +1,5 @@
-// One visitor on its way: dials a static upstream (the next one when that fails) or takes a session's stream,
-// then pumps until the end.
+// One visitor on its way: dials a static upstream (the next one when that fails) or takes a
+// session's stream, then pumps until the end.
 #pragma once
 
 #include <memory>

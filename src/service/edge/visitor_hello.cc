@@ -4,25 +4,23 @@
 
 namespace adit::service {
 
-VisitorHello::VisitorHello(Edge& edge, io::Socket socket, const Address& peer)
+VisitorHello::VisitorHello(Edge& edge, io::Socket socket, const Address& peer,
+                           std::uint16_t local_port)
     : edge_(edge),
       socket_(std::move(socket)),
       peer_(peer),
+      local_port_(local_port),
       receive_(io::Op::Handler::to<&VisitorHello::on_receive>(this)),
       deadline_(edge.loop_, Delegate<void()>::to<&VisitorHello::on_deadline>(this)) {}
 
+// One receive at a time: a hello usually comes at once, and whoever takes the visitor then finds a
+// quiet socket without waiting for a cancellation.
 void VisitorHello::start(Instant deadline) {
   deadline_.set(deadline);
-  edge_.loop_.receive(receive_, socket_);
+  edge_.loop_.receive_once(receive_, socket_);
 }
 
 void VisitorHello::on_receive(const io::Completion& c) {
-  if (reader_.state() == HelloState::Done) {
-    // Pausing: bytes that came meanwhile belong to the visitor's stream.
-    if (c.result > 0) late_.insert(late_.end(), c.data.begin(), c.data.end());
-    if (!c.more) finish();
-    return;
-  }
   if (c.result <= 0) {
     edge_.count_refused(c.result == 0 ? "closed_early" : "receive_error");
     edge_.leave(peer_);
@@ -30,13 +28,8 @@ void VisitorHello::on_receive(const io::Completion& c) {
   }
   auto need = reader_.feed(c.data);
   if (!need) return refuse(need.error());
-  if (*need == HelloReader::Need::Done) {
-    deadline_.stop();
-    if (!c.more) return finish();
-    edge_.loop_.cancel(receive_);
-    return;
-  }
-  if (!c.more) edge_.loop_.receive(receive_, socket_);
+  if (*need == HelloReader::Need::Done) return finish();
+  edge_.loop_.receive_once(receive_, socket_);
 }
 
 void VisitorHello::on_deadline() {
@@ -59,14 +52,11 @@ void VisitorHello::refuse(const Error& error) {
 }
 
 void VisitorHello::finish() {
-  Edge& edge = edge_;
-  const ClientHello hello = reader_.hello();
-  ByteVector early = reader_.take();
-  early.insert(early.end(), late_.begin(), late_.end());
-  const Address local = edge.loop_.local_address(socket_);
-  Visitor visitor{std::move(socket_), peer_, local, hello.sni, std::move(early)};
-  edge.hellos_.erase(*this);
-  edge.on_hello(std::move(visitor), hello);
+  deadline_.stop();
+  const auto self = edge_.hellos_.take(*this);  // the hello lives in the reader
+  const ClientHello& hello = reader_.hello();
+  Visitor visitor{std::move(socket_), peer_, {IpAddress{}, local_port_}, hello.sni, reader_.take()};
+  edge_.on_hello(std::move(visitor), hello);
 }
 
 }  // namespace adit::service

@@ -11,7 +11,7 @@ class Edge;
 
 class VisitorHello final : public ListNode<VisitorHello> {
  public:
-  VisitorHello(Edge& edge, io::Socket socket, const Address& peer);
+  VisitorHello(Edge& edge, io::Socket socket, const Address& peer, std::uint16_t local_port);
   void start(Instant deadline);
 
  private:
@@ -24,8 +24,8 @@ class VisitorHello final : public ListNode<VisitorHello> {
   Edge& edge_;
   io::Socket socket_;
   Address peer_;
+  std::uint16_t local_port_;
   HelloReader reader_;
-  ByteVector late_;  // came behind the hello while the receive was being ended
   io::Op receive_;
   io::Timer deadline_;
 };

@@ -69,6 +69,8 @@ Status RelayThread::listen(const RelayPorts& ports) {
   for (const Address& at : ports.udp) {
     io::UdpOptions options;
     options.reuse_port = true;
+    options.steer_sockets = count();
+    options.steer_id_bytes = quic::kConnectionIdBytes;
     auto socket = loop_.open_udp(at, options);
     if (!socket) return std::move(socket).error().with("udp " + at.text());
     ports_.push_back(std::make_unique<LinkPort>(loop_, std::move(*socket), ports_.size(), tls_,
@@ -205,6 +207,7 @@ ThreadStatus RelayThread::status() const {
     a.state = link::name(session->state());
     for (const GrantedName& n : session->names()) a.names.push_back(n.pattern);
     a.streams = session->streams().stream_count();
+    a.retained_bytes = session->streams().retained_bytes();
     if (RelayLink* link = session->link()) {
       const flow::CarrierStats s = link->carrier().stats();
       a.carrier = s.name;

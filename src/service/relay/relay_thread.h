@@ -44,6 +44,7 @@ struct ThreadStatus {
     std::string key_id, carrier, peer, state;
     std::vector<std::string> names;
     std::size_t streams = 0;
+    std::size_t retained_bytes = 0;  // sent and not yet handed on at the agent
     Duration rtt{};
   };
   std::uint32_t thread = 0;
@@ -71,7 +72,8 @@ class RelayThread final : private Fabric, private AgentDoor {
               const crypto::TlsContext& tls, Bytes reset_secret);
   ~RelayThread();
 
-  // Binds and begins to serve. EADDRINUSE and EACCES name the address.
+  // Binds and begins to serve; threads do it one after the other, in the order of their index (steering).
+  // EADDRINUSE and EACCES name the address.
   Status listen(const RelayPorts& ports);
 
   // --- on this thread only (from messages) ---

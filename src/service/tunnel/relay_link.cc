@@ -81,6 +81,7 @@ Status RelayLink::on_hello(Bytes body) {
 void RelayLink::welcome(RelaySession& session, const link::Welcome& welcome) {
   CHECK(step(link::LinkEvent::Granted));
   session_ = &session;
+  settle();
   deadline_.stop();
   send(link::FrameType::Welcome, link::to_json(welcome));
 }
@@ -100,6 +101,9 @@ void RelayLink::go_away(Duration deadline) {
 }
 
 void RelayLink::send(link::FrameType type, Bytes body) {
+  // An agent with a name under very many domains, say.
+  if (body.size() > limits::kControlFrameBytesMax)
+    return close(link::CloseCode::Overloaded, "WELCOME would be over 64 KiB");
   ByteVector frame;
   link::write_frame(frame, type, body);
   if (!carrier_->send_control(frame))
@@ -135,7 +139,12 @@ void RelayLink::on_stream_closed(flow::CarrierStream id) {
 
 void RelayLink::on_path_changed(const Address& peer) { tunnel_.path_changed(*this, peer); }
 
+void RelayLink::settle() {
+  if (!std::exchange(settled_, true)) tunnel_.on_settled();
+}
+
 void RelayLink::on_down(const flow::CarrierDown& down) {
+  settle();
   state_ = link::LinkState::Closed;
   deadline_.stop();
   tunnel_.link_down(*this, down);  // destroys this

@@ -52,6 +52,7 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   bool step(link::LinkEvent event);
   void send(link::FrameType type, Bytes body);
   void on_deadline();
+  void settle();
 
   Tunnel& tunnel_;
   std::unique_ptr<flow::Carrier> carrier_;
@@ -59,6 +60,7 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   link::LinkState state_ = link::LinkState::Handshake;
   link::FrameReader frames_;
   RelaySession* session_ = nullptr;
+  bool settled_ = false;
   io::Timer deadline_;
 };
 

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
+#include <set>
+#include <string_view>
 #include <vector>
 
 #include "base/id.h"
-#include "base/list.h"
 #include "flow/carrier.h"
 #include "flow/duplex.h"
 #include "io/loop.h"
@@ -24,13 +24,13 @@ namespace adit::service {
 enum class Role : std::uint8_t { Relay, Agent };
 
 struct SessionLimits {
-  std::size_t streams_max = 0;
+  std::size_t streams_max = 0;  // kStreamsPerSessionMax at most; the agent allows for twice as many
   std::size_t retain_stream_bytes = 0;
   std::size_t retain_session_bytes = 0;
 };
 
 // Agent: a visitor's stream has come. The session keeps the stream; `end` is its end for a pump, and
-// destroying it without finish() or abort() resets the stream.
+// destroying it before finish() resets the stream, later lets the visitor end its direction by itself.
 class StreamAcceptor {
  public:
   virtual void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) = 0;
@@ -48,14 +48,14 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Relay: a new stream; without a link it waits for one. `preamble.stream` is chosen here. Null when
-  // streams_max is reached.
+  // streams_max is reached, or the session is over.
   std::unique_ptr<flow::Duplex> open_stream(link::Preamble preamble);
 
   // --- links ---
   // Relay: `resume` of the HELLO. Agent: what WELCOME said. On an error of the peer nothing is attached.
   Status attach_relay(flow::Carrier& carrier, const link::ResumeRequest* resume);
   Status attach_agent(flow::Carrier& carrier, const link::Welcome& welcome);
-  // The link is gone; streams are kept.
+  // The link is gone or closed, so its carrier touches no source any more; streams are kept.
   void detach();
   bool attached() const { return carrier_ != nullptr; }
   // Relay: streams this side still has, for WELCOME (after attach_relay, which prunes). Agent: for HELLO.
@@ -82,22 +82,49 @@ class Session {
   friend class SessionStream;
   friend class StreamEnd;
   using Streams = std::map<StreamNumber, std::unique_ptr<SessionStream>>;
+  using Offsets = std::map<StreamNumber, std::uint64_t>;
 
+  // Keeps the sums of what is retained right over a change of one stream's sending half.
+  class Recount {
+   public:
+    explicit Recount(SessionStream& stream) : stream_(stream), before_(stream.send_.retained()) {}
+    ~Recount() { stream_.session_.account(before_, stream_.send_.retained()); }
+    Recount(const Recount&) = delete;
+
+   private:
+    SessionStream& stream_;
+    const std::size_t before_;
+  };
+  void account(std::size_t before, std::size_t after);
+  std::size_t room(const SessionStream& stream) const;
+
+  SessionStream* find(StreamNumber number);
   SessionStream* by_carrier(flow::CarrierStream id);
+  // --- links (session_links.cc) ---
+  Status resume(const Offsets& listed);
+  void attached_to(flow::Carrier& carrier);
+  void forgotten(StreamNumber number, std::string_view why);
   void carry(SessionStream& stream, flow::CarrierStream id);
-  Status resume_streams(const link::ResumeRequest& resume);
+  bool wants_carrier(const SessionStream& stream) const;
   void open_waiting();
   bool open_on_carrier(SessionStream& stream);
+  void leave_carrier(SessionStream& stream);
   void read_preamble(flow::CarrierStream id);
   void adopt(flow::CarrierStream id, const link::Preamble& preamble);
+  void readopt(SessionStream& stream, flow::CarrierStream id, std::uint64_t resume_offset);
   void refuse(flow::CarrierStream id, link::ResetCode code);
-  // From streams.
+  // --- from the streams ---
+  void note_end(SessionStream& stream);
+  void discard(SessionStream& stream);
   void ack_due(SessionStream& stream, bool at_once);
   void released();               // room came free, or an end is to be told something
   void wait(SessionStream& stream);
   void reset_by_us(SessionStream& stream, link::ResetCode code);
-  void leave_carrier(SessionStream& stream);
+  bool is_over(const SessionStream& stream) const;
   void maybe_retire(SessionStream& stream);
+  static StreamEnd* part(SessionStream& stream);
+  // The stream ends without order; its end is told and may do as it likes with the session's other ends.
+  void fail(SessionStream& stream, link::ResetCode code);
   void erase(SessionStream& stream);
   void send_acks();
   void run_task();
@@ -108,21 +135,25 @@ class Session {
   const SessionLimits limits_;
   StreamAcceptor* const acceptor_;
   flow::Carrier* carrier_ = nullptr;
+  bool ended_ = false;
 
   Streams streams_;
   std::map<flow::CarrierStream, SessionStream*> carried_;
-  std::map<flow::CarrierStream, bool> unnamed_;  // agent: preamble not complete yet
-  // Reset streams whose bytes the carrier may still point at, until it says the stream is closed.
-  std::map<flow::CarrierStream, std::unique_ptr<SessionStream>> closing_;
+  std::set<flow::CarrierStream> unnamed_;        // agent: preamble not complete yet
   std::uint64_t next_stream_ = 1;                // relay
   link::SeenNumbers seen_;                       // agent
   std::size_t retained_ = 0;
+  // Half of what a session may retain is shared out evenly: a stream always has room for share_ bytes, however
+  // many others are stuck. The other half serves whoever comes.
+  const std::size_t share_, common_max_;
+  std::size_t common_ = 0;                       // retained above the shares
 
   std::vector<StreamNumber> acks_;               // streams with something to tell
   std::vector<StreamNumber> waiting_;            // ends to be told of room or bytes
   std::vector<StreamNumber> retired_;            // to be erased at the end of the turn
   bool opening_ = false;                         // streams wait for the carrier's stream limit
   io::Timer ack_timer_;
+  io::Timer open_timer_;
   io::Task task_;
 };
 

@@ -1,5 +1,7 @@
 #include "service/tunnel/session_stream.h"
 
+#include <utility>
+
 #include "service/tunnel/session.h"
 
 namespace adit::service {
@@ -15,13 +17,17 @@ bool SessionStream::ends_at(std::uint64_t offset) const {
 
 void SessionStream::acked(std::uint64_t offset) {
   if (offset <= head_.size()) return;
-  const std::size_t before = send_.retained();
-  send_.carrier_acked(start_ + (offset - head_.size()));
-  session_.retained_ -= before - send_.retained();
+  {
+    const Session::Recount recount(*this);
+    send_.carrier_acked(start_ + (offset - head_.size()));
+  }
   session_.released();
 }
 
-StreamEnd::StreamEnd(SessionStream& stream) : stream_(&stream) {
+StreamEnd::StreamEnd(io::Loop& loop, SessionStream& stream)
+    : loop_(loop),
+      stream_(&stream),
+      announce_(Delegate<void()>::to<&StreamEnd::announce>(this)) {
   CHECK(stream.end_ == nullptr);
   stream.end_ = this;
 }
@@ -30,19 +36,37 @@ StreamEnd::~StreamEnd() {
   if (stream_ == nullptr) return;
   SessionStream& s = *stream_;
   s.end_ = nullptr;
-  const bool over = s.send_.finished() && at_end();
-  if (!over) {
+  if (!s.send_.finished()) {
     s.session_.reset_by_us(s, link::ResetCode::Cancelled);
-  } else {
+  } else if (s.receive_.complete()) {
     s.session_.maybe_retire(s);
+  } else {
+    s.session_.discard(s);
   }
 }
 
 void StreamEnd::start() {
-  if (stream_ == nullptr) return;
+  if (stream_ == nullptr) return loop_.run_later(announce_);
   stream_->readable_ = true;
   stream_->session_.wait(*stream_);
   stream_->session_.released();
+}
+
+void StreamEnd::leave(bool ended) {
+  stream_ = nullptr;
+  ended_ = ended;
+}
+
+void StreamEnd::fail(const Error& error) {
+  if (listener_ != nullptr) return listener_->on_failed(error);
+  failure_ = error;
+}
+
+// The stream was over before anybody listened.
+void StreamEnd::announce() {
+  if (listener_ == nullptr) return;
+  if (const auto failure = std::exchange(failure_, std::nullopt)) return listener_->on_failed(*failure);
+  if (ended_) listener_->on_readable();
 }
 
 Bytes StreamEnd::readable() {
@@ -57,37 +81,32 @@ void StreamEnd::consume(std::size_t n) {
   s.session_.carrier_->consume(*s.carried_by_, n);
   s.receive_.handed(n);
   s.session_.ack_due(s, false);
+  s.session_.note_end(s);
 }
 
-bool StreamEnd::at_end() const {
-  if (stream_ == nullptr) return false;
-  const SessionStream& s = *stream_;
-  return s.receive_.complete() ||
-         (s.carried_by_ && s.session_.carrier_->at_end(*s.carried_by_));
-}
+// The session notes the end as soon as the carrier knows of it, so this outlives links.
+bool StreamEnd::at_end() const { return stream_ != nullptr ? stream_->receive_.complete() : ended_; }
 
 std::size_t StreamEnd::write(Bytes bytes) {
-  if (stream_ == nullptr || stream_->dead_) return 0;
+  if (stream_ == nullptr) return 0;
   SessionStream& s = *stream_;
   Session& session = s.session_;
-  const std::size_t session_room =
-      session.limits_.retain_session_bytes - std::min(session.retained_,
-                                                      session.limits_.retain_session_bytes);
-  const std::size_t n =
-      std::min({bytes.size(), s.send_.room(session.limits_.retain_stream_bytes), session_room});
+  const std::size_t n = std::min(bytes.size(), session.room(s));
   if (n < bytes.size()) {
     s.blocked_ = true;
     session.wait(s);
   }
   if (n == 0) return 0;
-  s.send_.write(bytes.first(n));
-  session.retained_ += n;
+  {
+    const Session::Recount recount(s);
+    s.send_.write(bytes.first(n));
+  }
   if (s.carried_by_) session.carrier_->wake(*s.carried_by_);
   return n;
 }
 
 void StreamEnd::finish() {
-  if (stream_ == nullptr || stream_->dead_) return;
+  if (stream_ == nullptr) return;
   stream_->send_.finish();
   if (stream_->carried_by_) stream_->session_.carrier_->wake(*stream_->carried_by_);
 }

@@ -7,6 +7,7 @@
 
 #include "flow/carrier.h"
 #include "flow/duplex.h"
+#include "io/loop.h"
 #include "proto/link/frames.h"
 #include "proto/link/stream_half.h"
 
@@ -22,7 +23,7 @@ class SessionStream final : public flow::StreamSource {
 
   StreamNumber number() const { return preamble_.stream; }
 
-  // The carrier's view of what is sent: the preamble (relay only), then the stream from `start_`.
+  // --- the carrier's view of what is sent: the preamble (relay only), then the stream from `start_` ---
   Bytes peek(std::uint64_t offset) const override;
   bool ends_at(std::uint64_t offset) const override;
   void acked(std::uint64_t offset) override;
@@ -43,14 +44,14 @@ class SessionStream final : public flow::StreamSource {
   bool readable_ = false;     // tell the end that there is something to read
   bool waiting_ = false;      // in the session's list for either
   bool ack_queued_ = false;
-  bool carrier_closed_ = false;  // the carrier reads nothing any more; it may still hold bytes for us
-  bool dead_ = false;         // reset: nothing moves any more
+  // This link's carrier has taken both directions to their ends; it may still hold bytes for us.
+  bool carrier_closed_ = false;
 };
 
 // What the pump holds. The stream tells it when it is gone, so either may go first.
 class StreamEnd final : public flow::Duplex {
  public:
-  explicit StreamEnd(SessionStream& stream);
+  StreamEnd(io::Loop& loop, SessionStream& stream);
   ~StreamEnd() override;
 
   void start() override;
@@ -64,8 +65,17 @@ class StreamEnd final : public flow::Duplex {
 
  private:
   friend class Session;
-  friend class SessionStream;
-  SessionStream* stream_;
+  // The stream is over: all of the peer's bytes and its end were taken, or not.
+  void leave(bool ended);
+  // Both directions are dead. Said at once where somebody listens, else after start().
+  void fail(const Error& error);
+  void announce();
+
+  io::Loop& loop_;
+  SessionStream* stream_;  // null: it is over
+  bool ended_ = false;
+  std::optional<Error> failure_;  // not said yet
+  io::Task announce_;
 };
 
 }  // namespace adit::service

@@ -24,17 +24,12 @@ Tunnel::~Tunnel() {
 
 RelayLink& Tunnel::add_link(std::unique_ptr<flow::Carrier> carrier) {
   metrics_.counter("adit_links_total").add();
+  ++unauthenticated_;
   RelayLink& link = links_.add(std::make_unique<RelayLink>(
       *this, std::move(carrier), loop_.now() + limits::kLinkHandshakeDeadline));
   all_links_.push_back(&link);
   metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
   return link;
-}
-
-std::size_t Tunnel::unauthenticated_links() const {
-  return static_cast<std::size_t>(std::count_if(
-      all_links_.begin(), all_links_.end(),
-      [](const RelayLink* l) { return l->state() < link::LinkState::Live; }));
 }
 
 // --- admission ---------------------------------------------------------------------------------------
@@ -45,7 +40,7 @@ void Tunnel::refuse(RelayLink& link, std::string_view code, std::string text, bo
   refused.code = code;
   refused.text = std::move(text);
   refused.again = again;
-  refused.retry_after_ms = again ? 1000 : 30'000;
+  refused.retry_after_ms = again ? 1000 : 5000;
   link.refuse(refused);
 }
 

@@ -37,7 +37,8 @@ class Tunnel final : public AgentDoor {
 
   // --- links ---
   RelayLink& add_link(std::unique_ptr<flow::Carrier> carrier);
-  std::size_t unauthenticated_links() const;
+  // Links before their WELCOME.
+  std::size_t unauthenticated_links() const { return unauthenticated_; }
   std::size_t links() const { return links_.size(); }
   std::size_t sessions() const { return sessions_.size(); }
   const std::map<std::uint64_t, std::unique_ptr<RelaySession>>& session_table() const {
@@ -46,6 +47,8 @@ class Tunnel final : public AgentDoor {
   bool has_room() const { return unauthenticated_links() < limits::kUnauthenticatedLinksMax; }
 
   // --- from links ---
+  // The link is past its greeting, or over; said once by each.
+  void on_settled() { --unauthenticated_; }
   void on_hello(RelayLink& link, const link::Hello& hello);
   void link_down(RelayLink& link, const flow::CarrierDown& down);
   void path_changed(RelayLink& link, const Address& peer);
@@ -91,6 +94,7 @@ class Tunnel final : public AgentDoor {
   Edge& edge_;
   Fabric& fabric_;
   bool draining_ = false;
+  std::size_t unauthenticated_ = 0;
   std::uint64_t next_session_;  // unique over threads: the thread's index is in the high bits
   LogRateLimit once_;
 

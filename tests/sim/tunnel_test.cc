@@ -1,0 +1,399 @@
+// Relay and agent as one system on a simulated network: registration, refusals, restarts, several
+// relays.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/limits.h"
+#include "sim/scenario.h"
+#include "sim/tunnel_world.h"
+
+namespace adit::sim {
+namespace {
+
+constexpr std::string_view kRelay = "relay.example.com:443";
+const IpAddress kSecondAgentIp = IpAddress::v4(198, 51, 100, 8);
+const IpAddress kSecondRelayIp = IpAddress::v4(192, 0, 2, 2);
+
+AgentProcess::Seen& seen(TunnelWorld& t) { return t.agent.seen[std::string(kRelay)]; }
+
+void expect_visits_work(TunnelWorld& t) {
+  const std::size_t one = t.visit(0, 1000, 70'000), two = t.visit(1, 300'000, 0);
+  EXPECT_TRUE(t.run_until([&] { return t.whole(one) && t.whole(two); }, 20s)) << t.report();
+}
+
+TEST(Tunnel, CarriesVisitors) {
+  World world(1);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  EXPECT_EQ(seen(t).urls, std::vector<std::string>{"https://" + t.agent.own_name()});
+  expect_visits_work(t);
+  EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 10s)) << t.report();
+}
+
+TEST(Tunnel, CarriesVisitorsThroughTls) {
+  World world(1);
+  TunnelWorld t(world, {.passthrough = false});
+  ASSERT_TRUE(t.start());
+  expect_visits_work(t);
+  EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 10s)) << t.report();
+}
+
+TEST(Tunnel, AgentSaysGoodbye) {
+  World world(1);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  t.agent.stop(10s);
+  EXPECT_TRUE(t.run_until([&] { return !t.agent.running(); }, 2s));
+  world.run_for(1s);
+  EXPECT_TRUE(t.relay.agents().empty());  // no waiting for one that will not come back
+  const std::size_t late = t.visit(0, 10, 10);
+  EXPECT_TRUE(t.run_until([&] { return t.ended(late); }, 2s));
+  EXPECT_EQ(t.relay.metric("adit_visitors_refused_total", "reason=\"unknown_name\""), 1);
+}
+
+// --- restarts ---
+
+TEST(Tunnel, AgentComesBackAfterRelayRestart) {
+  for (const Duration away : {100ms, 3000ms, 20'000ms}) {
+    World world(1);
+    TunnelWorld t(world);
+    ASSERT_TRUE(t.start());
+    const std::size_t open = t.visit(0, 10, 10, true);
+    world.run_for(1s);
+    t.relay.kill();
+    EXPECT_TRUE(t.run_until([&] { return t.ended(open); }, 1s));
+    world.run_for(away);
+    t.relay.start();
+    EXPECT_TRUE(t.run_until([&] { return seen(t).online == 2; }, 15s)) << away / 1ms;
+    expect_visits_work(t);
+    EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 40s)) << t.report();
+  }
+}
+
+TEST(Tunnel, AgentComesBackAfterAnHour) {
+  World world(2);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  t.relay.kill();
+  world.run_for(1h);
+  EXPECT_LT(seen(t).unreachable, 100u);  // polite
+  t.relay.start();
+  EXPECT_TRUE(t.run_until([&] { return t.agent.live(); },
+                          limits::kReconnectDelayMax + limits::kLinkHandshakeDeadline));
+  expect_visits_work(t);
+}
+
+TEST(Tunnel, AgentFindsARelayThatMoved) {
+  World world(3);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  t.relay.kill();
+  Host& elsewhere = world.add_host("elsewhere", {kSecondRelayIp});
+  RelayProcess moved(elsewhere, t.names, 1, 0);
+  moved.start();
+  t.names.set("relay.example.com", {kSecondRelayIp});
+  EXPECT_TRUE(t.run_until([&] { return seen(t).online == 2; }, 60s));
+  EXPECT_EQ(moved.agents().size(), 1u);
+}
+
+TEST(Tunnel, RelayDrains) {
+  World world(4);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  world.set_link(t.relay_host, t.agent_host, {.delay = 20ms, .bandwidth = 2'000'000});
+  const std::size_t visitor = t.visit(0, 500'000, 500'000);
+  world.run_for(500ms);
+  t.relay.drain(30s);
+  EXPECT_TRUE(t.run_until([&] { return !t.relay.running(); }, 30s));
+  EXPECT_TRUE(t.run_until([&] { return t.whole(visitor); }, 1s)) << t.report();
+  EXPECT_TRUE(t.run_until([&] { return seen(t).offline == 1; }, 1s));
+  t.relay.start();
+  EXPECT_TRUE(t.run_until([&] { return seen(t).online == 2; }, 15s));
+  EXPECT_EQ(seen(t).resumed, 0u);
+  expect_visits_work(t);
+}
+
+TEST(Tunnel, DrainEndsAtItsDeadline) {
+  World world(4);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  const std::size_t visitor = t.visit(0, 10, 10, true);
+  world.run_for(1s);
+  t.relay.drain(5s);
+  world.run_for(4900ms);
+  EXPECT_TRUE(t.relay.running());
+  EXPECT_FALSE(t.ended(visitor));
+  EXPECT_TRUE(t.run_until([&] { return !t.relay.running() && t.ended(visitor); }, 500ms));
+}
+
+// A route through a tunnel: packets of the size that discovery had found vanish from now on.
+TEST(Tunnel, PathThatBeginsToSwallowLargePackets) {
+  World world(18);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  const std::size_t before = t.visit(0, 1'000'000, 1'000'000);
+  ASSERT_TRUE(t.run_until([&] { return t.whole(before); }, 10s)) << t.report();
+  world.set_link(t.relay_host, t.agent_host, {.delay = 10ms, .mtu = 1300});
+  const std::size_t after = t.visit(0, 1'000'000, 1'000'000);
+  EXPECT_TRUE(t.run_until([&] { return t.whole(after); }, 15s)) << t.report();
+  EXPECT_EQ(seen(t).offline, 0u);
+}
+
+TEST(Tunnel, SilentNetworkIsNotedByBothSides) {
+  World world(19);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  world.run_for(1h);  // nothing but keep-alive
+  EXPECT_EQ(seen(t).offline, 0u);
+  EXPECT_EQ(t.relay.metric("adit_links_total"), 1);
+  world.cut(t.relay_host, t.agent_host);
+  EXPECT_TRUE(t.run_until([&] { return seen(t).offline == 1; },
+                          limits::kLinkKeepAlive + limits::kLinkIdleTimeout + 1s));
+  world.heal(t.relay_host, t.agent_host);
+  EXPECT_TRUE(t.run_until([&] { return seen(t).resumed == 1; }, limits::kLinkHandshakeDeadline));
+  expect_visits_work(t);
+}
+
+// The agent moves to a fresh socket before it gives the link up, and the visitors notice nothing.
+TEST(Tunnel, ForgottenNatMappingCostsNoLink) {
+  World world(20);
+  TunnelWorld t(world);
+  world.rebind_nat(t.agent_host);
+  ASSERT_TRUE(t.start());
+  const std::size_t open = t.visit(0, 10, 10, true);
+  for (int i = 0; i < 5; ++i) {
+    world.run_for(20s);
+    world.rebind_nat(t.agent_host, IpAddress::v4(198, 51, 100, static_cast<std::uint8_t>(50 + i)));
+  }
+  world.run_for(20s);
+  EXPECT_EQ(seen(t).offline, 0u);
+  EXPECT_EQ(t.relay.metric("adit_link_migrations_total"), 5);
+  EXPECT_FALSE(t.ended(open));
+  expect_visits_work(t);
+}
+
+// --- who has the names ---
+
+struct SecondAgent {
+  explicit SecondAgent(TunnelWorld& t, std::size_t key = 0)
+      : host(t.world.add_host("agent2", {kSecondAgentIp})), process(host, t.names, key) {
+    process.settings.relays = t.agent.settings.relays;
+    process.settings.services = t.agent.settings.services;
+  }
+  Host& host;
+  AgentProcess process;
+};
+
+TEST(Tunnel, SameKeyTakesTheNamesOver) {
+  World world(5);
+  TunnelWorld t(world);
+  SecondAgent second(t);
+  TunnelService there(second.host.loop(), {IpAddress::loopback4(), 3000},
+                      client_hello(t.agent.own_name()));
+  ASSERT_TRUE(t.start());
+  const std::size_t open = t.visit(0, 10, 10, true);
+  world.run_for(1s);
+  second.process.start();
+  EXPECT_TRUE(t.run_until([&] { return second.process.live(); }, 1s));
+  EXPECT_TRUE(t.run_until([&] { return seen(t).offline == 1 && t.ended(open); }, 1s));
+  EXPECT_EQ(t.relay.agents().size(), 1u);
+  EXPECT_GE(seen(t).next_try, limits::kReconnectDelayMax);  // no fight
+  const std::size_t late = t.visit(0, 100, 100);
+  EXPECT_TRUE(t.run_until([&] { return there.of(late).whole(); }, 5s));
+  EXPECT_TRUE(t.visits[late].visitor->finished(100));
+}
+
+TEST(Tunnel, AgentThatLostItsMemoryTakesItsNamesBack) {
+  World world(6);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  // The relay believes in the old link for some 15 s, and in the session for longer.
+  t.agent.kill();
+  world.run_for(100ms);
+  t.agent.start();
+  EXPECT_TRUE(t.run_until([&] { return t.agent.live(); }, 1s));
+  expect_visits_work(t);
+  EXPECT_EQ(t.relay.metric("adit_sessions_superseded_total"), 1);
+}
+
+TEST(Tunnel, UnknownKeyIsRefusedAndTriesSlowly) {
+  World world(7);
+  TunnelWorld t(world);
+  const std::vector<route::AgentGrant> grants = std::exchange(t.relay.settings.agents, {});
+  EXPECT_FALSE(t.start(10min));
+  ASSERT_FALSE(seen(t).refused.empty());
+  EXPECT_EQ(seen(t).refused.front(), "unknown_key");
+  EXPECT_GE(seen(t).refused.size(), 8u);
+  EXPECT_LE(seen(t).refused.size(), 22u);
+  EXPECT_EQ(t.relay.metric("adit_links_refused_total", "code=\"unknown_key\""),
+            static_cast<std::int64_t>(seen(t).refused.size()));
+  EXPECT_EQ(t.relay.links(), 0u);
+
+  t.relay.settings.agents = grants;
+  t.relay.reload();
+  EXPECT_TRUE(t.run_until([&] { return t.agent.live(); }, 61s));
+}
+
+TEST(Tunnel, KeyThatIsTakenAwayLosesItsVisitors) {
+  World world(8);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  const std::size_t open = t.visit(0, 10, 10, true);
+  world.run_for(1s);
+  t.relay.settings.agents.clear();
+  t.relay.reload();
+  EXPECT_TRUE(t.run_until([&] { return t.ended(open) && t.relay.agents().empty(); }, 1s));
+  world.run_for(5min);
+  EXPECT_FALSE(t.agent.live());
+  EXPECT_LE(seen(t).refused.size(), 10u);
+}
+
+TEST(Tunnel, WrongRelayKeyIsNotSpokenTo) {
+  World world(9);
+  TunnelWorld t(world);
+  t.agent.settings.relays.front().pin = TunnelKeys::get().relays[1].pin;
+  EXPECT_FALSE(t.start(5min));
+  EXPECT_GE(t.agent.log().count("agent.relay_not_trusted"), 3u);
+  EXPECT_LE(t.agent.log().count("agent.relay_not_trusted"), 40u);
+  EXPECT_TRUE(seen(t).refused.empty());
+  EXPECT_GE(t.relay.metric("adit_links_total"), 3);
+  EXPECT_EQ(t.relay.metric("adit_sessions_total"), 0);
+  EXPECT_EQ(t.relay.log().count("tunnel.agent_refused"), 0u);
+}
+
+TEST(Tunnel, OneRelaysTroubleIsNotTheOthers) {
+  World world(10);
+  TunnelWorld t(world);
+  Host& refusing_host = world.add_host("refusing", {kSecondRelayIp});
+  RelayProcess refusing(refusing_host, t.names, 1, 1);
+  refusing.settings.agents.clear();
+  refusing.start();
+  t.names.set("refusing.example.com", {kSecondRelayIp});
+  t.names.set("silent.example.com", {IpAddress::v4(192, 0, 2, 99)});
+  auto& relays = t.agent.settings.relays;
+  const service::RelayTarget good = relays.front();
+  relays.clear();
+  for (const char* name : {"refusing.example.com", "silent.example.com", "nowhere.example.com"})
+    relays.push_back({HostPort{name, 443}, name, refusing.pin()});
+  relays.push_back(good);
+  t.relay.start();
+  t.agent.start();
+  ASSERT_TRUE(t.run_until([&] { return t.agent.live(3); }, 1s));
+  expect_visits_work(t);
+  world.run_for(5min);
+  expect_visits_work(t);
+  EXPECT_EQ(seen(t).offline, 0u);
+  EXPECT_FALSE(t.agent.seen["refusing.example.com:443"].refused.empty());
+  EXPECT_GE(t.agent.seen["silent.example.com:443"].unreachable, 3u);
+  EXPECT_GE(t.agent.seen["nowhere.example.com:443"].unreachable, 3u);
+}
+
+TEST(Tunnel, SecondAddressOfARelayIsTried) {
+  World world(11);
+  TunnelWorld t(world);
+  t.names.set("relay.example.com", {IpAddress::v4(192, 0, 2, 99), t.relay_host.address()});
+  EXPECT_TRUE(t.start(limits::kLinkHandshakeDeadline + 1s));
+}
+
+// --- services and limits ---
+
+TEST(Tunnel, SeveralServices) {
+  World world(12);
+  TunnelWorld t(world);
+  t.relay.settings.agents.front().names = {"api"};
+  const std::string api = "api." + std::string(kRelayDomain);
+  TunnelService second(t.agent_host.loop(), {IpAddress::loopback4(), 3001}, client_hello(api));
+  service::LocalServiceSettings more = t.agent.settings.services.front();
+  more.number = ServiceNumber{2};
+  more.names = {"api"};
+  more.to.port = 3001;
+  t.agent.settings.services.push_back(more);
+  ASSERT_TRUE(t.start());
+  EXPECT_EQ(seen(t).urls.size(), 2u);
+  expect_visits_work(t);
+  const std::size_t visitor = t.visit_name(0, api, 5000, 5000);
+  EXPECT_TRUE(t.run_until([&] { return second.of(visitor).whole(); }, 5s));
+  EXPECT_TRUE(t.visits[visitor].visitor->finished(5000));
+}
+
+TEST(Tunnel, NameThatIsNotGranted) {
+  World world(13);
+  TunnelWorld t(world);
+  t.agent.settings.services.front().names = {"somebody-elses"};
+  EXPECT_FALSE(t.start(5s));
+  EXPECT_EQ(seen(t).refused, std::vector<std::string>{"name_not_granted"});
+}
+
+TEST(Tunnel, StreamLimit) {
+  World world(14);
+  TunnelWorld t(world);
+  t.relay.settings.agents.front().streams_max = 2;
+  ASSERT_TRUE(t.start());
+  const std::size_t one = t.visit(0, 10, 10, true), two = t.visit(1, 10, 10, true);
+  world.run_for(1s);
+  const std::size_t three = t.visit(0, 10, 10);
+  EXPECT_TRUE(t.run_until([&] { return t.ended(three); }, 2s));
+  EXPECT_EQ(t.relay.metric("adit_visitors_refused_total", "reason=\"stream_limit\""), 1);
+  EXPECT_FALSE(t.ended(one) || t.ended(two));
+  t.visits[one].visitor->abort();
+  world.run_for(1s);
+  const std::size_t four = t.visit(0, 10, 10);
+  EXPECT_TRUE(t.run_until([&] { return t.whole(four); }, 2s)) << t.report();
+}
+
+TEST(Tunnel, ManyVisitorsAtOnce) {
+  World world(15);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  for (int i = 0; i < 1000; ++i) t.visit(static_cast<std::size_t>(i % 2), 100, 100);
+  EXPECT_TRUE(t.run_until([&] { return t.all_whole(); }, 30s));
+  EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 10s)) << t.relay.streams();
+}
+
+TEST(Tunnel, LocalServiceIsAway) {
+  World world(16);
+  TunnelWorld t(world);
+  t.agent.settings.services.front().to.port = 3999;
+  ASSERT_TRUE(t.start());
+  const std::size_t visitor = t.visit(0, 10, 10);
+  EXPECT_TRUE(t.run_until([&] { return t.ended(visitor); }, 2s));
+  EXPECT_EQ(t.visits[visitor].visitor->verifier().error(), 0);  // an alert, and the end
+  EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 10s)) << t.report();
+}
+
+// --- threads ---
+
+TEST(Tunnel, VisitorsAreHandedToTheThreadWithTheLink) {
+  World world(17);
+  TunnelWorld t(world, {.relay_threads = 2, .visitor_hosts = 8});
+  ASSERT_TRUE(t.start());
+  for (std::size_t i = 0; i < 32; ++i) t.visit(i % 8, 1000, 1000);
+  EXPECT_TRUE(t.run_until([&] { return t.all_whole(); }, 10s)) << t.report();
+  const std::int64_t over = t.relay.metric("adit_visitors_handed_over_total");
+  EXPECT_GT(over, 3);
+  EXPECT_LT(over, 29);
+  EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 10s)) << t.report();
+}
+
+TEST(Tunnel, ResumeReachesTheThreadOfTheSession) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    World world(seed);
+    TunnelWorld t(world, {.relay_threads = 4});
+    ASSERT_TRUE(t.start());
+    const std::size_t open = t.visit(0, 10, 10, true);
+    world.run_for(1s);
+    world.cut(t.relay_host, t.agent_host);
+    world.run_for(21s);  // both have given the link up
+    world.heal(t.relay_host, t.agent_host);
+    EXPECT_TRUE(t.run_until([&] { return seen(t).resumed == 1; }, 10s)) << seed;
+    EXPECT_EQ(t.relay.metric("adit_sessions_total"), 1);
+    EXPECT_FALSE(t.ended(open));
+  }
+}
+
+}  // namespace
+}  // namespace adit::sim
