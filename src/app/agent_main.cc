@@ -31,8 +31,8 @@ std::string json_text(std::string_view s) {
   return out;
 }
 
-// What a person sees. Standard output gets the URL alone (or one JSON object an event), standard error the
-// rest.
+// What a person sees. Standard output gets the URL alone (or one JSON object an event), standard
+// error the rest.
 class Console final : public service::AgentEvents {
  public:
   Console(const AgentConfig& config, bool expose, bool json)
@@ -43,14 +43,16 @@ class Console final : public service::AgentEvents {
     if (json_) {
       std::string list;
       for (const std::string& u : urls) list += (list.empty() ? "" : ",") + json_text(u);
-      return print(fmt::format(R"({{"event":"online","relay":{},"urls":[{}],"carrier":"{}","resumed":{}}})",
-                               json_text(relay), list, carrier, resumed));
+      return print(
+          fmt::format(R"({{"event":"online","relay":{},"urls":[{}],"carrier":"{}","resumed":{}}})",
+                      json_text(relay), list, carrier, resumed));
     }
     if (!expose_ || resumed || urls == shown_) return;
     shown_ = urls;
     for (const std::string& u : urls) print(u);
     if (!terminal_) return;
-    std::fprintf(stderr, "  forwards to %s\n  by %.*s through %s, round trip %.1f ms\n  Ctrl-C stops it\n",
+    std::fprintf(stderr,
+                 "  forwards to %s\n  by %.*s through %s, round trip %.1f ms\n  Ctrl-C stops it\n",
                  config_.services.front().to.text().c_str(), static_cast<int>(carrier.size()),
                  carrier.data(), relay.c_str(), static_cast<double>(rtt.count()) / 1e6);
   }
@@ -61,7 +63,8 @@ class Console final : public service::AgentEvents {
     event("refused", relay, refused.code + ": " + refused.text);
     refused_ = true;
     name_taken_ = refused.code == "name_taken";
-    if (expose_ && !json_) std::fprintf(stderr, "adit: refused by %s: %s\n", relay.c_str(), refused.text.c_str());
+    if (expose_ && !json_)
+      std::fprintf(stderr, "adit: refused by %s: %s\n", relay.c_str(), refused.text.c_str());
     if (expose_ && !refused.again) ended_();
   }
   void on_unreachable(const std::string& relay, std::string_view why, Duration) override {
@@ -76,7 +79,8 @@ class Console final : public service::AgentEvents {
  private:
   void event(std::string_view name, const std::string& relay, std::string_view why) {
     if (json_)
-      print(fmt::format(R"({{"event":"{}","relay":{},"why":{}}})", name, json_text(relay), json_text(why)));
+      print(fmt::format(R"({{"event":"{}","relay":{},"why":{}}})", name, json_text(relay),
+                        json_text(why)));
   }
   static void print(const std::string& line) {
     std::puts(line.c_str());
@@ -94,8 +98,8 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
   service::AgentSettings out;
   auto key = crypto::load_or_make_key(config.key);
   if (!key) return std::move(key).error();
-  auto certificate = crypto::self_signed(*key, {key->id().text}, WallTime{now.ns - 3'600'000'000'000},
-                                         kIdentityValidity);
+  auto certificate = crypto::self_signed(*key, {key->id().text},
+                                         WallTime{now.ns - 3'600'000'000'000}, kIdentityValidity);
   if (!certificate) return std::move(certificate).error();
   out.identity_certificate_pem = *certificate;
   out.identity_key_pem = key->to_pkcs8_pem();
@@ -104,7 +108,8 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
   out.service_key_pem = service_key->to_pkcs8_pem();
   out.known_relays_path = config.state_dir + "/known_relays";
   out.roots_pem_file = config.roots;
-  for (const RelayEndpoint& r : config.relays) out.relays.push_back({r.address, r.name.empty() ? r.address.host : r.name, r.pin});
+  for (const RelayEndpoint& r : config.relays)
+    out.relays.push_back({r.address, r.name.empty() ? r.address.host : r.name, r.pin});
   std::uint32_t number = 0;
   for (const ServiceConfig& s : config.services) {
     service::LocalServiceSettings service;
@@ -135,8 +140,8 @@ class AgentProcess {
 
   Status start(const service::AgentSettings& settings) {
     static constexpr int kSignals[] = {SIGTERM, SIGINT};
-    auto signals =
-        io::Signals::open(loop_, kSignals, io::Signals::Handler::to<&AgentProcess::on_signal>(this));
+    auto signals = io::Signals::open(loop_, kSignals,
+                                     io::Signals::Handler::to<&AgentProcess::on_signal>(this));
     if (!signals) return std::move(signals).error();
     signals_ = std::move(*signals);
     auto agent = service::Agent::make(loop_, resolver_, log_, settings, console_);
@@ -183,7 +188,8 @@ int run_process(const AgentConfig& config, const Environment& environment, bool 
   auto resolver = io::make_cares_resolver(loop, {});
   auto settings = make_agent_settings(config, loop.wall_time());
   if (!settings || !resolver) {
-    log.error("agent.start_failed", {{"what", settings ? resolver.error().what : settings.error().what}});
+    log.error("agent.start_failed",
+              {{"what", settings ? resolver.error().what : settings.error().what}});
     return exit_code::kConfiguration;
   }
   auto key = crypto::PrivateKey::from_pem(settings->identity_key_pem);

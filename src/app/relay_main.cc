@@ -30,7 +30,8 @@ struct Startup {
   }
 
   struct Row {
-    // The last thread to be drained stops all: until then every one of them answers (status, messages).
+    // The last thread to be drained stops all: until then every one of them answers (status,
+    // messages).
     void on_drained() {
       if (startup->draining.fetch_sub(1) == 1) startup->stop_all();
     }
@@ -40,9 +41,8 @@ struct Startup {
   };
   void stop_all() {
     for (std::uint32_t i = 0; i < threads.entries.size(); ++i) {
-      service::RelayThread::post(threads, i, [loop = threads.entries[i].loop](service::RelayThread&) {
-        loop->stop();
-      });
+      service::RelayThread::post(
+          threads, i, [loop = threads.entries[i].loop](service::RelayThread&) { loop->stop(); });
     }
   }
   service::RelayThreads threads;
@@ -68,7 +68,8 @@ class Control {
 
   Status start() {
     static constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
-    auto opened = io::Signals::open(loop_, kSignals, io::Signals::Handler::to<&Control::on_signal>(this));
+    auto opened =
+        io::Signals::open(loop_, kSignals, io::Signals::Handler::to<&Control::on_signal>(this));
     if (!opened) return std::move(opened).error();
     signals_ = std::move(*opened);
     watch_.set(loop_.now() + 1s);
@@ -81,7 +82,8 @@ class Control {
  private:
   void on_signal(int signal) {
     if (signal == SIGHUP) return static_cast<void>(reload("SIGHUP"));
-    if (draining_) return startup_.stop_all();  // a second signal: the operator does not want to wait
+    // A second signal: the operator does not want to wait
+    if (draining_) return startup_.stop_all();
     draining_ = true;
     if (admin_ != nullptr) admin_->set_draining();
     log_.info("relay.draining", {{"deadline_s", command_.config.limits.drain / 1s}});
@@ -95,7 +97,8 @@ class Control {
   }
   service::AdminSource::Reloaded reload(std::string_view why) {
     auto loaded = load_relay_config(command_.sources, environment_);
-    for (const ConfigError& e : loaded.errors) log_.error("relay.config_error", {{"what", e.text()}});
+    for (const ConfigError& e : loaded.errors)
+      log_.error("relay.config_error", {{"what", e.text()}});
     if (!loaded) {
       log_.error("relay.reload_refused", {{"kept", "the running configuration"}});
       return {false, refuse(loaded.errors).err + "not reloaded: what ran before goes on\n"};
@@ -105,11 +108,12 @@ class Control {
     if (loaded.config.listen != command_.config.listen ||
         loaded.config.threads != command_.config.threads ||
         loaded.config.certificate != command_.config.certificate)
-      log_.warn("relay.reload_partial", {{"what", "listen, threads and certificate change with a restart"}});
+      log_.warn("relay.reload_partial",
+                {{"what", "listen, threads and certificate change with a restart"}});
     for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
-      service::RelayThread::post(startup_.threads, i, [settings = made.settings](service::RelayThread& t) {
-        t.reload(settings);
-      });
+      service::RelayThread::post(
+          startup_.threads, i,
+          [settings = made.settings](service::RelayThread& t) { t.reload(settings); });
     }
     log_.info("relay.reloaded", {{"why", why}, {"agents", made.settings.agents.size()},
                                  {"routes", made.settings.rules.size()}});
@@ -182,9 +186,9 @@ Status start_control(const Shared& shared, Startup& startup, io::Loop& loop,
   return admin->listen(shared.command.config);
 }
 
-// One thread from its loop to its end. The barriers: every loop is there before messages are sent, every
-// thread listens before any serves, all have stopped before the first is destroyed, and all services are
-// destroyed before the first loop is.
+// One thread from its loop to its end. The barriers: every loop is there before messages are sent,
+// every thread listens before any serves, all have stopped before the first is destroyed, and all
+// services are destroyed before the first loop is.
 void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
   auto& row = startup.rows[index];
   std::unique_ptr<io::Loop> loop;
@@ -202,8 +206,8 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
       row.error = opened.error();
     } else {
       resolver = std::move(*opened);
-      thread.emplace(index, startup.threads, *loop, *resolver, shared.log, shared.settings, shared.tls,
-                     shared.identity.reset_secret);
+      thread.emplace(index, startup.threads, *loop, *resolver, shared.log, shared.settings,
+                     shared.tls, shared.identity.reset_secret);
       startup.threads.entries[index] = {loop.get(), &*thread};
     }
   }
@@ -268,8 +272,9 @@ int run_relay(const RelayCommand& command, const Environment& environment) {
     return exit_code::kConfiguration;
   }
   if (identity->self_signed) {
-    log.warn("relay.self_signed", {{"what", "development certificate: agents pin or remember its key"},
-                                   {"pin", identity->pin}});
+    log.warn("relay.self_signed",
+             {{"what", "development certificate: agents pin or remember its key"},
+              {"pin", identity->pin}});
   }
   if (config.open) {
     log.warn("relay.open", {{"what", "every agent is admitted to its own {id} name (--open)"}});

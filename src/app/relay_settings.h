@@ -26,7 +26,8 @@ struct RelayIdentity {
   bool self_signed = false;
   std::array<std::uint8_t, 32> reset_secret{};
 };
-// The configured PEM files, or a self-signed development certificate with a key kept in the state folder.
+// The configured PEM files, or a self-signed development certificate with a key kept in the state
+// folder.
 Result<RelayIdentity> load_identity(const RelayConfig& config, WallTime now);
 Result<crypto::TlsContext> make_link_tls(const RelayIdentity& identity);
 

@@ -12,7 +12,8 @@
 
 namespace adit {
 
-// IPv4 addresses are held in their mapped form (::ffff:a.b.c.d), so that one comparison serves both.
+// IPv4 addresses are held in their mapped form (::ffff:a.b.c.d), so that one comparison serves
+// both.
 struct IpAddress {
   std::array<std::uint8_t, 16> bytes{};
 

@@ -19,7 +19,8 @@ TEST(Address, PortAloneIsTheWildcard) {
 }
 
 TEST(Address, SaysWhatIsWrong) {
-  EXPECT_EQ(Address::parse("::1:443").error().what, "\"::1:443\": write an IPv6 address in brackets");
+  EXPECT_EQ(Address::parse("::1:443").error().what,
+            "\"::1:443\": write an IPv6 address in brackets");
   EXPECT_EQ(Address::parse("1.2.3.4").error().what, "\"1.2.3.4\": the port is missing");
   EXPECT_EQ(Address::parse("1.2.3.4:70000").error().what, "\"70000\" is not a port (1 to 65535)");
   EXPECT_EQ(Address::parse("1.2.3:1").error().what, "\"1.2.3\" is not an IP address");

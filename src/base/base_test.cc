@@ -78,8 +78,9 @@ TEST(List, ElementsLeaveWhenTheyDie) {
 
 TEST(Log, HostileTextCannotForgeALine) {
   const std::string name = "a\"b\n\xff\xc3\xa9";
-  EXPECT_EQ(format_json(WallTime{1'700'000'000'123'000'000}, LogLevel::Info, "x.y", {{"sni", name}}),
-            R"({"time":"2023-11-14T22:13:20.123Z","level":"info","event":"x.y","sni":"a\"b\u000a\ufffdé"})");
+  EXPECT_EQ(
+      format_json(WallTime{1'700'000'000'123'000'000}, LogLevel::Info, "x.y", {{"sni", name}}),
+      R"({"time":"2023-11-14T22:13:20.123Z","level":"info","event":"x.y","sni":"a\"b\u000a\ufffdé"})");
   EXPECT_EQ(format_text(WallTime{0}, LogLevel::Warn, "x.y", {{"n", 7}, {"ok", true}, {"t", "a b"}}),
             "1970-01-01T00:00:00.000Z warn  x.y n=7 ok=true t=\"a b\"");
 }
@@ -100,8 +101,9 @@ TEST(Metrics, ThreadsAddUp) {
   auto samples = a.sample();
   auto more = b.sample();
   samples.insert(samples.end(), more.begin(), more.end());
-  EXPECT_EQ(prometheus_text(samples),
-            "# TYPE adit_x_total counter\nadit_x_total{r=\"1\"} 5\n# TYPE adit_y gauge\nadit_y -1\n");
+  EXPECT_EQ(
+      prometheus_text(samples),
+      "# TYPE adit_x_total counter\nadit_x_total{r=\"1\"} 5\n# TYPE adit_y gauge\nadit_y -1\n");
 }
 
 }  // namespace

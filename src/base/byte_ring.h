@@ -1,6 +1,7 @@
-// The bytes of one direction of a stream, by offset: appended at the end, read anywhere between, given up
-// from the front. Addresses stay put until released (a QUIC engine points into them until they are
-// acknowledged), so it is a queue of fixed chunks and not a circular array. Empty it holds no memory.
+// The bytes of one direction of a stream, by offset: appended at the end, read anywhere between,
+// given up from the front. Addresses stay put until released (a QUIC engine points into them until
+// they are acknowledged), so it is a queue of fixed chunks and not a circular array. Empty it holds
+// no memory.
 #pragma once
 
 #include <cstddef>

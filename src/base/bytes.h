@@ -1,4 +1,5 @@
-// Byte spans and cursors. Network byte order everywhere; QUIC variable-length integers by RFC 9000 §16.
+// Byte spans and cursors. Network byte order everywhere; QUIC variable-length integers by RFC 9000
+// §16.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// A bound member function in two words: what a completion, a timer or an event calls. It owns nothing:
-// whoever hands one out must outlive the thing that calls it, or take it back first.
+// A bound member function in two words: what a completion, a timer or an event calls. It owns
+// nothing: whoever hands one out must outlive the thing that calls it, or take it back first.
 #pragma once
 
 #include <utility>

@@ -1,4 +1,5 @@
-// Numbers with meaning are types: a stream number is never passed where a service number is asked for.
+// Numbers with meaning are types: a stream number is never passed where a service number is asked
+// for.
 #pragma once
 
 #include <compare>

@@ -1,5 +1,5 @@
-// Every bound of the program, with its reason. Configuration may lower or raise some of them; these are
-// the values without configuration. Relations between them are asserted below.
+// Every bound of the program, with its reason. Configuration may lower or raise some of them; these
+// are the values without configuration. Relations between them are asserted below.
 #pragma once
 
 #include <cstddef>
@@ -32,15 +32,15 @@ inline constexpr Duration kDialDeadline = 10s;
 // Pause of a listener when descriptors or memory ran out (EMFILE, ENFILE, ENOBUFS, ENOMEM).
 inline constexpr Duration kAcceptPause = 100ms;
 inline constexpr int kListenBacklog = 4096;
-// TCP_USER_TIMEOUT is left alone: it would also end a connection whose peer answers but reads nothing for so
-// long (a paused video), because the kernel counts window probes that are answered as well (tcp(7)). So a
-// vanished peer is noticed by keep-alive where the connection is silent, at 60 + 4 * 15 = 120 s
-// (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT) ...
+// TCP_USER_TIMEOUT is left alone: it would also end a connection whose peer answers but reads
+// nothing for so long (a paused video), because the kernel counts window probes that are answered
+// as well (tcp(7)). So a vanished peer is noticed by keep-alive where the connection is silent, at
+// 60 + 4 * 15 = 120 s (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT) ...
 inline constexpr Duration kTcpKeepAliveIdle = 60s;
 inline constexpr Duration kTcpKeepAliveInterval = 15s;
 inline constexpr int kTcpKeepAliveProbes = 4;
-// ... and by the kernel's retransmission where data is outstanding: its usual 15 tries, this much apart at
-// most (TCP_RTO_MAX_MS, Linux 6.15), take some two minutes. Older kernels need some 15.
+// ... and by the kernel's retransmission where data is outstanding: its usual 15 tries, this much
+// apart at most (TCP_RTO_MAX_MS, Linux 6.15), take some two minutes. Older kernels need some 15.
 inline constexpr Duration kTcpRetransmitIntervalMax = 10s;
 
 // --- loop ---
@@ -52,7 +52,8 @@ inline constexpr std::size_t kDatagramBuffers = 64;     // per thread
 inline constexpr std::size_t kCompletionsPerTurnMax = 512;
 inline constexpr std::size_t kSplicePipeBytes = 1_MiB;  // asked for; 256 KiB is taken where refused
 inline constexpr std::size_t kSplicePipeBytesMin = 256_KiB;
-inline constexpr std::size_t kSplicePipesMax = 256;     // lent at a time, per thread; the rest copies
+// Lent at a time, per thread; the rest copies
+inline constexpr std::size_t kSplicePipesMax = 256;
 inline constexpr std::size_t kSplicePipesIdleMax = 16;  // kept for the next bulk stream, per thread
 // Bytes one direction may move in one turn before others run.
 inline constexpr std::size_t kPumpTurnBytesMax = 1_MiB;
@@ -71,16 +72,17 @@ inline constexpr std::size_t kNamesPerServiceMax = 16;
 inline constexpr std::size_t kStreamsPerSessionMax = 1024;
 inline constexpr std::size_t kLinksPerKeyMax = 4;       // the oldest is closed beyond it
 inline constexpr std::size_t kUnauthenticatedLinksMax = 1024;  // in handshake or before HELLO
-// What a sender keeps of one stream until the far side has handed it on: 1 bandwidth-delay product at
-// 160 Mbit/s and 100 ms.
+// What a sender keeps of one stream until the far side has handed it on: 1 bandwidth-delay product
+// at 160 Mbit/s and 100 ms.
 inline constexpr std::size_t kStreamRetainBytesMax = 2_MiB;
 inline constexpr std::size_t kSessionRetainBytesMax = 64_MiB;
-// Flow-control credit that a receiver gives on one stream: what it may have to buffer when the socket
-// behind it does not take anything.
+// Flow-control credit that a receiver gives on one stream: what it may have to buffer when the
+// socket behind it does not take anything.
 inline constexpr std::size_t kStreamWindowBytes = 1_MiB;
 inline constexpr std::size_t kLinkWindowBytes = 16_MiB;
 inline constexpr Duration kLinkHandshakeDeadline = 10s;
-inline constexpr Duration kHelloFrameDeadline = 10s;    // from handshake to HELLO, from HELLO to WELCOME
+// From handshake to HELLO, from HELLO to WELCOME
+inline constexpr Duration kHelloFrameDeadline = 10s;
 inline constexpr Duration kLinkIdleTimeout = 15s;
 inline constexpr Duration kLinkKeepAlive = 5s;
 inline constexpr Duration kSessionResumeWindow = 30s;

@@ -1,4 +1,5 @@
-// Intrusive doubly linked list: no allocation, O(1) removal, and an element that dies leaves its list.
+// Intrusive doubly linked list: no allocation, O(1) removal, and an element that dies leaves its
+// list.
 #pragma once
 
 #include "base/check.h"

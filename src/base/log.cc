@@ -89,7 +89,8 @@ void append_json_string(std::string& out, std::string_view s) {
 }
 
 std::string format_json(WallTime when, LogLevel level, std::string_view event, LogFields fields) {
-  std::string out = fmt::format(R"({{"time":"{}","level":"{}","event":)", timestamp(when), name(level));
+  std::string out =
+      fmt::format(R"({{"time":"{}","level":"{}","event":)", timestamp(when), name(level));
   append_json_string(out, event);
   for (const LogField& f : fields) {
     out += ',';

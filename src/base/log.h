@@ -1,5 +1,5 @@
-// Log lines as events: a stable name and fields. The sink decides the form (text or JSON) and the place;
-// this room only builds the line.
+// Log lines as events: a stable name and fields. The sink decides the form (text or JSON) and the
+// place; this room only builds the line.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +38,8 @@ struct LogField {
 
 using LogFields = std::initializer_list<LogField>;
 
-// `event` is "room.what_happened", stable across releases. Not safe for two threads at once unless the
-// implementation says so.
+// `event` is "room.what_happened", stable across releases. Not safe for two threads at once unless
+// the implementation says so.
 class Log {
  public:
   virtual ~Log() = default;
@@ -56,15 +56,15 @@ class NullLog final : public Log {
   void write(LogLevel, std::string_view, LogFields) override {}
 };
 
-// `{"time":"…","level":"info","event":"link.up",…}`; control characters and bad UTF-8 are escaped, so a
-// hostile name cannot forge a line. No line end.
+// `{"time":"…","level":"info","event":"link.up",…}`; control characters and bad UTF-8 are escaped,
+// so a hostile name cannot forge a line. No line end.
 std::string format_json(WallTime when, LogLevel level, std::string_view event, LogFields fields);
 // `2026-01-02T03:04:05.678Z INFO  link.up key=value key="with blanks"`.
 std::string format_text(WallTime when, LogLevel level, std::string_view event, LogFields fields);
 void append_json_string(std::string& out, std::string_view s);
 
-// One line a key and a minute: for what a hostile source could repeat. Holds a bounded table; what it
-// held back is said in `suppressed` when the key speaks again.
+// One line a key and a minute: for what a hostile source could repeat. Holds a bounded table; what
+// it held back is said in `suppressed` when the key speaks again.
 class LogRateLimit {
  public:
   // Number of lines held back since the last one for this key, or -1: hold this one back too.

@@ -34,7 +34,8 @@ std::string prometheus_text(const std::vector<MetricSample>& samples) {
     const auto& [name, labels] = key;
     if (name != last) out += "# TYPE " + name + (sum.is_counter ? " counter\n" : " gauge\n");
     last = name;
-    out += name + (labels.empty() ? "" : "{" + labels + "}") + " " + std::to_string(sum.value) + "\n";
+    out +=
+        name + (labels.empty() ? "" : "{" + labels + "}") + " " + std::to_string(sum.value) + "\n";
   }
   return out;
 }

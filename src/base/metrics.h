@@ -1,5 +1,5 @@
-// Counters and gauges of one thread. Each thread owns its registry; a reader gets copies by message, so
-// counting costs an addition. Written as Prometheus text by service/admin.
+// Counters and gauges of one thread. Each thread owns its registry; a reader gets copies by
+// message, so counting costs an addition. Written as Prometheus text by service/admin.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +37,9 @@ struct MetricSample {
   bool is_counter = true;
 };
 
-// References returned stay valid as long as the registry. Asking for the same name and labels again gives
-// the same object. `labels` is Prometheus text without braces; its values must come from a bounded set.
+// References returned stay valid as long as the registry. Asking for the same name and labels again
+// gives the same object. `labels` is Prometheus text without braces; its values must come from a
+// bounded set.
 class Metrics {
  public:
   Counter& counter(std::string_view name, std::string_view labels = {});

@@ -1,5 +1,5 @@
-// Deterministic pseudo-random numbers (SplitMix64) for jitter, fairness and the simulator. Never for
-// secrets: those come from crypto/random.h.
+// Deterministic pseudo-random numbers (SplitMix64) for jitter, fairness and the simulator. Never
+// for secrets: those come from crypto/random.h.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// A queue with a fixed bound. Full is an answer the caller has to handle: stop reading, drop or refuse.
+// A queue with a fixed bound. Full is an answer the caller has to handle: stop reading, drop or
+// refuse.
 #pragma once
 
 #include <array>

@@ -1,11 +1,12 @@
 // One thread's event loop: completions collected, then run; one frozen `now` a turn. Three
 // implementations: io_uring (UringLoop), epoll (EpollLoop), simulated (SimLoop, tests/sim).
 //
-// A turn: wait; collect completions; freeze the clock; run handlers; fire timers; run tasks (run_later)
-// until there are none; submit. Handlers are never called from inside a call into the loop.
+// A turn: wait; collect completions; freeze the clock; run handlers; fire timers; run tasks
+// (run_later) until there are none; submit. Handlers are never called from inside a call into the
+// loop.
 //
-// Errors are negative errno values in completions, Error in results; nothing throws. All calls belong to the
-// loop's own thread except post().
+// Errors are negative errno values in completions, Error in results; nothing throws. All calls
+// belong to the loop's own thread except post().
 #pragma once
 
 #include <cstddef>
@@ -52,8 +53,8 @@ class Timer {
   std::uint32_t index_ = kIdle;
 };
 
-// Work for the end of this turn ("flush once"); running it later twice in a turn runs it once. Leaves the
-// loop when destroyed.
+// Work for the end of this turn ("flush once"); running it later twice in a turn runs it once.
+// Leaves the loop when destroyed.
 class Task : public ListNode<Task> {
  public:
   explicit Task(Delegate<void()> handler) : handler_(handler) {}
@@ -78,16 +79,16 @@ struct ListenOptions {
 struct UdpOptions {
   bool reuse_port = false;
   std::size_t buffer_bytes = std::size_t{4} << 20;  // SO_RCVBUF and SO_SNDBUF asked for
-  // > 0: one of so many sockets of its address, bound in the order of their index; QUIC packets find theirs by
-  // connection id (io/steering.h). `steer_id_bytes`: the length of our ids.
+  // > 0: one of so many sockets of its address, bound in the order of their index; QUIC packets
+  // find theirs by connection id (io/steering.h). `steer_id_bytes`: the length of our ids.
   unsigned steer_sockets = 0;
   std::size_t steer_id_bytes = 0;
   // The kernel may fragment what exceeds the path MTU. Never for QUIC (RFC 9000 §14).
   bool fragment = false;
 };
 
-// What send_datagrams sends: `bytes` holds datagrams of `segment_bytes` each, the last may be shorter (UDP
-// GSO, Linux 4.18); segment_bytes 0 or >= bytes.size(): one datagram.
+// What send_datagrams sends: `bytes` holds datagrams of `segment_bytes` each, the last may be
+// shorter (UDP GSO, Linux 4.18); segment_bytes 0 or >= bytes.size(): one datagram.
 struct DatagramBatch {
   Address to;    // port 0: the peer of a connected socket
   Address from;  // any address: chosen by the kernel
@@ -114,8 +115,9 @@ class Loop {
   void stop() { stopping_ = true; }
 
   void run_later(Task& task);
-  // Runs `message` on this loop's thread; may be called from any thread. False, and the message destroyed,
-  // when kMailboxMessagesMax are waiting. What is still waiting when the loop dies is destroyed unrun.
+  // Runs `message` on this loop's thread; may be called from any thread. False, and the message
+  // destroyed, when kMailboxMessagesMax are waiting. What is still waiting when the loop dies is
+  // destroyed unrun.
   virtual bool post(std::unique_ptr<Message> message) = 0;
 
   // --- sockets; all nonblocking, close-on-exec ---
@@ -132,7 +134,8 @@ class Loop {
   virtual Address peer_address(const Socket& s) const = 0;  // any address where there is none
   // Sends FIN; what was sent before is delivered.
   virtual void shutdown_write(const Socket& s) = 0;
-  // The next close of `s` sends RST instead of FIN (SO_LINGER 0): the peer learns that data is missing.
+  // The next close of `s` sends RST instead of FIN (SO_LINGER 0): the peer learns that data is
+  // missing.
   virtual void abort_on_close(const Socket& s) = 0;
   // A connected UDP socket sends and receives to and from one peer only.
   virtual Status connect_udp(const Socket& s, const Address& to) = 0;
@@ -141,20 +144,23 @@ class Loop {
   // Multishot. result: a connected, nonblocking descriptor, to be adopted at once.
   void accept(Op& op, const Socket& listener) { start_accept(begin(op), listener.raw()); }
   // One-shot. result 0 when connected.
-  void connect(Op& op, const Socket& s, const Address& to) { start_connect(begin(op), s.raw(), to); }
-  // Multishot until end of stream, error or cancel; to pause, cancel and wait for the last completion, as
-  // data may still come until then. result == data.size(); 0 is end of stream (more is false).
+  void connect(Op& op, const Socket& s, const Address& to) {
+    start_connect(begin(op), s.raw(), to);
+  }
+  // Multishot until end of stream, error or cancel; to pause, cancel and wait for the last
+  // completion, as data may still come until then. result == data.size(); 0 is end of stream (more
+  // is false).
   void receive(Op& op, const Socket& s) { start_receive(begin(op), s.raw()); }
-  // One-shot: the first bytes, the end or the error. For who reads a little and then hands the socket on:
-  // nothing is left to be cancelled.
+  // One-shot: the first bytes, the end or the error. For who reads a little and then hands the
+  // socket on: nothing is left to be cancelled.
   void receive_once(Op& op, const Socket& s) { start_receive_once(begin(op), s.raw()); }
   // Multishot; on UDP sockets.
   void receive_datagrams(Op& op, const Socket& s) { start_receive_datagrams(begin(op), s.raw()); }
-  // One-shot; `fd` may be any pollable descriptor that the caller owns. result: Ready bits (an error or
-  // hang-up counts as both).
+  // One-shot; `fd` may be any pollable descriptor that the caller owns. result: Ready bits (an
+  // error or hang-up counts as both).
   void poll(Op& op, int fd, int ready) { start_poll(begin(op), fd, ready); }
-  // Ends an operation soon: its last completion follows (-ECANCELED, or what it had reached). Not armed:
-  // nothing happens.
+  // Ends an operation soon: its last completion follows (-ECANCELED, or what it had reached). Not
+  // armed: nothing happens.
   void cancel(Op& op);
 
   // --- at once, nonblocking ---
@@ -182,8 +188,8 @@ class Loop {
   virtual void on_adopt(int) {}
   virtual void on_release(int) {}
 
-  // What lives in a slot while the operation is in flight; implementations keep their own data beside it
-  // by slot number.
+  // What lives in a slot while the operation is in flight; implementations keep their own data
+  // beside it by slot number.
   struct Slot {
     Op* op = nullptr;        // null: the owner is gone; drop what comes
     std::uint32_t generation = 0;
@@ -219,10 +225,12 @@ class Loop {
 // What the probe found, for the log line and for status.
 struct LoopChoice {
   std::unique_ptr<Loop> loop;
-  std::string reason;  // "io_uring: SINGLE_ISSUER DEFER_TASKRUN" or "epoll: io_uring_setup: Operation not permitted"
+  std::string
+      reason;  // "io_uring: SINGLE_ISSUER DEFER_TASKRUN" or "epoll: io_uring_setup: Operation not permitted"
 };
 
-// io_uring where the probe passes, else epoll. `forced` skips the choice: then a failing probe is an error.
+// io_uring where the probe passes, else epoll. `forced` skips the choice: then a failing probe is
+// an error.
 Result<LoopChoice> make_loop();
 Result<LoopChoice> make_loop(Backend forced);
 

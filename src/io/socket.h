@@ -1,5 +1,6 @@
-// The one owner of a descriptor. Everyone else borrows it for a call. Closing goes through the loop, which
-// may be simulated; cancels what is in flight on it; and is the one place that calls close().
+// The one owner of a descriptor. Everyone else borrows it for a call. Closing goes through the
+// loop, which may be simulated; cancels what is in flight on it; and is the one place that calls
+// close().
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ class [[nodiscard]] Socket {
     CHECK(raw_ >= 0);
     return raw_;
   }
-  // Gives the descriptor up without closing it (hand-over to another thread). No Op may be in flight on it.
+  // Gives the descriptor up without closing it (hand-over to another thread). No Op may be in
+  // flight on it.
   int release();
   void reset();
 

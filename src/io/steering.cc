@@ -8,9 +8,9 @@
 namespace adit::io {
 
 int steer_by_connection_id(int fd, unsigned sockets, std::size_t id_bytes) {
-  // Offsets are into the UDP payload (RFC 9000 §17): a long header has flags, version, the id's length and the
-  // id; a short one has flags and the id. A packet too short for a load ends the program with 0: the first
-  // socket, where it is dropped.
+  // Offsets are into the UDP payload (RFC 9000 §17): a long header has flags, version, the id's
+  // length and the id; a short one has flags and the id. A packet too short for a load ends the
+  // program with 0: the first socket, where it is dropped.
   constexpr unsigned kNobody = 0xffffffff;  // no such socket: the kernel hashes
   const auto length = static_cast<unsigned>(id_bytes);
   // Jump offsets count from the next instruction.

@@ -66,7 +66,8 @@ Status FakeCarrier::send_control(Bytes bytes) {
   while (!bytes.empty() && !closed_) {
     const std::size_t n = std::min<std::size_t>(
         bytes.size(), 1 + prng().below(wire_.options_.control_chunk_max));
-    send({Kind::Control, 0, 0, false, ByteVector(bytes.begin(), bytes.begin() + static_cast<int>(n))});
+    send({Kind::Control, 0, 0, false,
+          ByteVector(bytes.begin(), bytes.begin() + static_cast<int>(n))});
     bytes = bytes.subspan(n);
   }
   return {};
@@ -168,15 +169,16 @@ void FakeCarrier::flush() {
   for (auto& [id, s] : streams_) {
     send_some(id, s);
     // A packet is lost now and then, and its bytes are read again.
-    if (!s.in_flight.empty() && prng().chance(0.2)) check(s.in_flight[prng().below(s.in_flight.size())]);
+    if (!s.in_flight.empty() && prng().chance(0.2))
+      check(s.in_flight[prng().below(s.in_flight.size())]);
   }
 }
 
 void FakeCarrier::send_some(CarrierStream id, Stream& s) {
   while (s.source != nullptr && !s.send_shut && !s.fin_sent) {
     const Bytes bytes = s.source->peek(s.sent);
-    const std::uint64_t n = std::min<std::uint64_t>({bytes.size(), s.window - s.sent,
-                                                     1 + prng().below(wire_.options_.segment_bytes_max)});
+    const std::uint64_t n = std::min<std::uint64_t>(
+        {bytes.size(), s.window - s.sent, 1 + prng().below(wire_.options_.segment_bytes_max)});
     const bool fin = s.source->ends_at(s.sent + n);
     if (n == 0 && !fin) return;
     const ByteVector copy(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));

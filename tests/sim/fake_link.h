@@ -1,7 +1,7 @@
-// Two carriers joined in memory, for tests of what stands above: every stream at its own pace, bytes in
-// order within it, flow control, a limit of streams, cuts. It holds its user to the contract of
-// flow::Carrier: what a source has shown is looked at again until it is acknowledged, and a stream's end is
-// known only until the stream is forgotten.
+// Two carriers joined in memory, for tests of what stands above: every stream at its own pace,
+// bytes in order within it, flow control, a limit of streams, cuts. It holds its user to the
+// contract of flow::Carrier: what a source has shown is looked at again until it is acknowledged,
+// and a stream's end is known only until the stream is forgotten.
 #pragma once
 
 #include <cstdint>
@@ -109,8 +109,8 @@ class FakeCarrier final : public flow::Carrier {
   io::Task flush_;
 };
 
-// What is between two carriers, and outlives both; each of them may go before the other. Side 0 opens
-// streams. on_up follows on each side that has been made.
+// What is between two carriers, and outlives both; each of them may go before the other. Side 0
+// opens streams. on_up follows on each side that has been made.
 class FakeWire {
  public:
   FakeWire(Prng& prng, const FakeLinkOptions& options) : prng_(prng), options_(options) {}

@@ -1,6 +1,6 @@
-// adit/1 frames on the control channel, and the preamble of a data stream (architecture: Link protocol).
-// Frame: type (QUIC varint), length (varint, at most 64 KiB), body. Unknown types are skipped, so that a
-// newer peer may say more; an oversized or malformed frame ends the link.
+// adit/1 frames on the control channel, and the preamble of a data stream (architecture: Link
+// protocol). Frame: type (QUIC varint), length (varint, at most 64 KiB), body. Unknown types are
+// skipped, so that a newer peer may say more; an oversized or malformed frame ends the link.
 #pragma once
 
 #include <cstdint>
@@ -81,9 +81,9 @@ struct ResetEntry {
 Result<ResetEntry> parse_reset(Bytes body);
 void write_reset(ByteVector& out, const ResetEntry& entry);
 
-// Head of a data stream, from the relay: varint length, then varints stream number, service number, resume
-// offset; visitor's and local address (16 bytes and port each), SNI (varint length and text). Fields behind
-// these are skipped.
+// Head of a data stream, from the relay: varint length, then varints stream number, service number,
+// resume offset; visitor's and local address (16 bytes and port each), SNI (varint length and
+// text). Fields behind these are skipped.
 struct Preamble {
   StreamNumber stream;
   ServiceNumber service;

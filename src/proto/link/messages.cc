@@ -51,7 +51,8 @@ json_t* offsets_of(const std::vector<StreamOffset>& streams) {
   return a;
 }
 
-// Reads members of one object; the first thing wrong is remembered, what follows gives empty values.
+// Reads members of one object; the first thing wrong is remembered, what follows gives empty
+// values.
 class Members {
  public:
   Members(const json_t* object, std::string_view what) : object_(object), what_(what) {
@@ -125,7 +126,8 @@ class Members {
     const json_t* a = array(key, max);
     for (std::size_t i = 0; i < json_array_size(a); ++i) {
       const json_t* n = json_array_get(a, i);
-      if (!json_is_integer(n) || json_integer_value(n) < 0) return say(key, "holds no numbers"), out;
+      if (!json_is_integer(n) || json_integer_value(n) < 0)
+        return say(key, "holds no numbers"), out;
       out.push_back(static_cast<std::uint64_t>(json_integer_value(n)));
     }
     return out;

@@ -1,5 +1,5 @@
-// The JSON bodies of adit/1 control frames. Parsing is strict about types and bounds and lenient about
-// unknown members, so that either side may be newer.
+// The JSON bodies of adit/1 control frames. Parsing is strict about types and bounds and lenient
+// about unknown members, so that either side may be newer.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace adit::link {
 
 inline constexpr unsigned kProtocolVersion = 1;
 
-// In the list of a resumption. The relay has kStreamsPerSessionMax at most; the agent forgets a stream up to
-// a round trip later than the relay, which may have opened others since.
+// In the list of a resumption. The relay has kStreamsPerSessionMax at most; the agent forgets a
+// stream up to a round trip later than the relay, which may have opened others since.
 inline constexpr std::size_t kOffsetsMax = 2 * limits::kStreamsPerSessionMax;
 
 // What one side has handed on of a stream (FIN counts as one): where the other side goes on from.
@@ -34,9 +34,10 @@ struct ServiceWanted {
 
 struct ResumeRequest {
   std::string session;
-  ByteVector proof;                  // HMAC-SHA256(secret, exporter of this link), see resume_proof()
-  // Stream numbers the agent has ever seen: all below seen_next but `unseen` (SeenNumbers). A stream that the
-  // relay still has, the agent has seen and does not list is over at the agent.
+  // HMAC-SHA256(secret, exporter of this link), see resume_proof()
+  ByteVector proof;
+  // Stream numbers the agent has ever seen: all below seen_next but `unseen` (SeenNumbers). A
+  // stream that the relay still has, the agent has seen and does not list is over at the agent.
   std::uint64_t seen_next = 1;
   std::vector<std::uint64_t> unseen;
   std::vector<StreamOffset> streams;
@@ -60,7 +61,8 @@ struct Welcome {
   ByteVector secret;               // 32 bytes; empty when resumed: the one given before stays
   bool resumed = false;
   std::uint16_t public_port = 443;  // of the names granted, for the URL
-  std::uint8_t affinity = 0;       // first byte for the connection id of a link that resumes this session
+  // First byte for the connection id of a link that resumes this session
+  std::uint8_t affinity = 0;
   std::uint64_t resume_window_ms = 0;
   std::vector<ServiceGranted> services;
   std::uint64_t next_stream = 1;   // streams below it that are not listed are over at the relay
@@ -87,8 +89,8 @@ Result<Welcome> parse_welcome(Bytes body);
 Result<Refused> parse_refused(Bytes body);
 Result<Goaway> parse_goaway(Bytes body);
 
-// Label of the TLS exporter (RFC 8446 §7.5) whose value a resumption proof covers: a proof is worth nothing on
-// another connection.
+// Label of the TLS exporter (RFC 8446 §7.5) whose value a resumption proof covers: a proof is worth
+// nothing on another connection.
 inline constexpr std::string_view kResumeLabel = "EXPORTER-adit-resume";
 inline constexpr std::size_t kResumeExportBytes = 32;
 inline constexpr std::size_t kResumeSecretBytes = 32;

@@ -1,7 +1,7 @@
-// Which stream numbers an agent has ever seen: all below a next one but for a few gaps (streams arrive out of
-// order when packets are lost). It is what tells "not here yet" from "over and forgotten" when a session is
-// resumed, so that no stream is ever delivered twice. Kept by its gaps: a stream that waits at the relay
-// while thousands come and go costs one number.
+// Which stream numbers an agent has ever seen: all below a next one but for a few gaps (streams
+// arrive out of order when packets are lost). It is what tells "not here yet" from "over and
+// forgotten" when a session is resumed, so that no stream is ever delivered twice. Kept by its
+// gaps: a stream that waits at the relay while thousands come and go costs one number.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ inline constexpr std::size_t kUnseenMax = 2048;
 
 class SeenNumbers {
  public:
-  // Numbers begin at 1 and are below 2^62 (varints). False: seen before, or so far ahead that it would leave
-  // more than kUnseenMax gaps; then nothing changes.
+  // Numbers begin at 1 and are below 2^62 (varints). False: seen before, or so far ahead that it
+  // would leave more than kUnseenMax gaps; then nothing changes.
   bool add(std::uint64_t n) {
     if (n < next_) return unseen_.erase(n) == 1;
     if (n - next_ > kUnseenMax - unseen_.size()) return false;
@@ -32,8 +32,9 @@ class SeenNumbers {
   // The gaps below it, ascending.
   std::vector<std::uint64_t> unseen() const { return {unseen_.begin(), unseen_.end()}; }
 
-  // By the relay's word all below `next` that are not in `open` are over: nothing will come for them. Those
-  // in `open`, at most kUnseenMax, stay as they are. Takes the time of the lists, not of the numbers.
+  // By the relay's word all below `next` that are not in `open` are over: nothing will come for
+  // them. Those in `open`, at most kUnseenMax, stay as they are. Takes the time of the lists, not
+  // of the numbers.
   void close_gaps(std::uint64_t next, const std::vector<std::uint64_t>& open) {
     std::set<std::uint64_t> unseen;
     for (std::uint64_t n : open)

@@ -1,5 +1,6 @@
-// State machines of a link and of a session, as pure functions; the golden table in tests/golden/ is printed
-// from them. An empty optional is an illegal step: the peer's fault where a frame caused it.
+// State machines of a link and of a session, as pure functions; the golden table in tests/golden/
+// is printed from them. An empty optional is an illegal step: the peer's fault where a frame caused
+// it.
 #pragma once
 
 #include <cstdint>

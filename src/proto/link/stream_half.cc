@@ -13,8 +13,8 @@ void SendHalf::write(Bytes bytes) {
 Status SendHalf::check(std::uint64_t handed) const {
   const std::uint64_t most = ring_.end() + (finished_ ? 1 : 0);
   if (handed > most) {
-    return Error{0, "offset " + std::to_string(handed) + " was never sent (" + std::to_string(most) +
-                        " is the end)"};
+    return Error{0, "offset " + std::to_string(handed) + " was never sent (" +
+                        std::to_string(most) + " is the end)"};
   }
   return {};
 }

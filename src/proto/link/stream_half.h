@@ -1,8 +1,8 @@
-// The two directions of a stream as session state: offsets and what the sender still keeps. Pure: no link, no
-// socket; both outlive the links that carry them.
+// The two directions of a stream as session state: offsets and what the sender still keeps. Pure:
+// no link, no socket; both outlive the links that carry them.
 //
-// Offsets count the stream's bytes from its first; a direction that ended in order counts one more for its
-// FIN, so that one number says "all, and the end".
+// Offsets count the stream's bytes from its first; a direction that ended in order counts one more
+// for its FIN, so that one number says "all, and the end".
 #pragma once
 
 #include <algorithm>
@@ -31,13 +31,14 @@ class SendHalf {
   bool ends_at(std::uint64_t offset) const { return finished_ && offset == ring_.end(); }
 
   // --- links come and go ---
-  // A session is resumed: the peer says that it has `handed`. Error: it claims what was never sent, or asks
-  // for what it had confirmed (a fault of the peer).
+  // A session is resumed: the peer says that it has `handed`. Error: it claims what was never sent,
+  // or asks for what it had confirmed (a fault of the peer).
   Status check_resume(std::uint64_t handed) const;
   void resume(std::uint64_t handed);  // checked, and not attached
   // Where a carrier begins to read: the first byte not handed on.
   std::uint64_t resume_offset() const { return std::min(handed_, ring_.end()); }
-  // A carrier reads from resume_offset() on: what it has read stays until carrier_acked() covers it too.
+  // A carrier reads from resume_offset() on: what it has read stays until carrier_acked() covers it
+  // too.
   void attach();
   void detach();
   void carrier_acked(std::uint64_t offset);

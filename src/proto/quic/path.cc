@@ -64,7 +64,8 @@ Path current_path(ngtcp2_conn* conn) {
 }
 
 namespace {
-// Longer than a few probe timeouts on a slow path; a visitor has noticed by then, but is still there.
+// Longer than a few probe timeouts on a slow path; a visitor has noticed by then, but is still
+// there.
 constexpr Duration kBlackHoleAfter = 2s;
 // The peer is there and answers: else nothing says that size is the matter.
 constexpr std::uint64_t kBlackHoleHeard = 2;

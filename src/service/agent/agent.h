@@ -1,5 +1,5 @@
-// An agent: its local services, and an uplink to each of its relays. One relay's trouble does not touch the
-// others.
+// An agent: its local services, and an uplink to each of its relays. One relay's trouble does not
+// touch the others.
 #pragma once
 
 #include <memory>
@@ -31,8 +31,8 @@ class Agent {
   ~Agent();
 
   void start();
-  // Waits for the visitors to end, at most `deadline`, then says goodbye to the relays; `stopped` is called
-  // when all links are down.
+  // Waits for the visitors to end, at most `deadline`, then says goodbye to the relays; `stopped`
+  // is called when all links are down.
   void stop(Duration deadline, Delegate<void()> stopped);
 
   Metrics& metrics() { return metrics_; }

@@ -1,5 +1,6 @@
-// What an agent remembers of relays' keys, as ssh's known_hosts: a line a relay, `HOST:PORT webpki` or
-// `HOST:PORT sha256/…`. A relay that once showed a publicly trusted certificate is never taken with less.
+// What an agent remembers of relays' keys, as ssh's known_hosts: a line a relay, `HOST:PORT webpki`
+// or `HOST:PORT sha256/…`. A relay that once showed a publicly trusted certificate is never taken
+// with less.
 #pragma once
 
 #include <map>
@@ -29,8 +30,8 @@ class KnownRelays {
   std::string other_lines_;
 };
 
-// The file. Reading one that is not there gives an empty one; writing is atomic (a full disk leaves the old
-// file) and its error names the path.
+// The file. Reading one that is not there gives an empty one; writing is atomic (a full disk leaves
+// the old file) and its error names the path.
 class KnownRelaysFile {
  public:
   explicit KnownRelaysFile(std::string path) : path_(std::move(path)) {}

@@ -37,7 +37,8 @@ Status LocalServices::load() {
     tls.certificate_chain_pem = s.certificate_pem;
     tls.private_key_pem = s.key_pem;
     auto context = crypto::TlsContext::server(tls);
-    if (!context) return std::move(context).error().with("certificate of the service for " + s.to.text());
+    if (!context)
+      return std::move(context).error().with("certificate of the service for " + s.to.text());
     tls_[i].context.emplace(std::move(*context));
   }
   return {};

@@ -1,4 +1,5 @@
-// What an agent exposes, and one visitor of it: dials the local target, ends TLS or passes it through, pumps.
+// What an agent exposes, and one visitor of it: dials the local target, ends TLS or passes it
+// through, pumps.
 #pragma once
 
 #include <memory>
@@ -71,8 +72,9 @@ class ServedStream final : public ListNode<ServedStream> {
  public:
   ServedStream(LocalServices& owner, std::size_t service, std::unique_ptr<flow::Duplex> end);
   ~ServedStream();
-  // States: dialling (the visitor's bytes wait in the stream), pumping; or parting: an alert is on its way to
-  // the visitor, and what it still sends is dropped until it ends or a short deadline passes.
+  // States: dialling (the visitor's bytes wait in the stream), pumping; or parting: an alert is on
+  // its way to the visitor, and what it still sends is dropped until it ends or a short deadline
+  // passes.
   void start();
 
  private:

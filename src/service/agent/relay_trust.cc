@@ -9,7 +9,8 @@ RelayTrust::Mode RelayTrust::mode() {
   auto known = file_.read();
   const auto entry = known ? known->find(relay_) : std::nullopt;
   if (entry && *entry == kWebPki) return Mode::WebPki;
-  // A remembered key is tried by key; if the key changed, a certificate of the public web may explain it.
+  // A remembered key is tried by key; if the key changed, a certificate of the public web may
+  // explain it.
   if (entry) return web_pki_failed_ ? Mode::WebPki : Mode::ByKey;
   return web_pki_failed_ ? Mode::ByKey : Mode::WebPki;
 }
@@ -27,7 +28,8 @@ Status RelayTrust::accept(const std::string& pin_seen) {
     if (*entry == pin_seen) return {};
     web_pki_failed_ = true;  // the next attempt asks the public web
     return Error{0, "the relay's key has CHANGED: it is " + pin_seen + ", remembered is " + *entry +
-                        "; if that is right, remove the line of " + relay_ + " from " + file_.path()};
+                        "; if that is right, remove the line of " + relay_ + " from " +
+                        file_.path()};
   }
   web_pki_failed_ = false;
   const std::string what = used == Mode::WebPki ? std::string(kWebPki) : pin_seen;

@@ -1,6 +1,6 @@
-// Whether a relay is the one it should be: a pinned key, a certificate of the public web (WebPKI), or the key
-// remembered from the first time. Decides what each attempt verifies and what its outcome means; pure but for
-// the file of remembered keys.
+// Whether a relay is the one it should be: a pinned key, a certificate of the public web (WebPKI),
+// or the key remembered from the first time. Decides what each attempt verifies and what its
+// outcome means; pure but for the file of remembered keys.
 #pragma once
 
 #include <optional>
@@ -24,7 +24,8 @@ class RelayTrust {
 
   // For the next attempt.
   Mode mode();
-  // The handshake of the last attempt is done; `pin_seen` is the relay's key. An error: not our relay, close.
+  // The handshake of the last attempt is done; `pin_seen` is the relay's key. An error: not our
+  // relay, close.
   Status accept(const std::string& pin_seen);
   // The last attempt failed on the relay's certificate. True: another mode may be tried at once.
   bool certificate_failed();

@@ -16,8 +16,8 @@ std::uint64_t jitter_seed(const AgentShared& shared, const std::string& label) {
   return static_cast<std::uint64_t>(shared.loop.now().ns) ^ std::hash<std::string>{}(label);
 }
 
-// QUIC reports TLS alert N of a failed handshake as 0x100 + N (RFC 9001 §4.8); these are the alerts with which
-// a certificate is refused (RFC 8446 §6.2).
+// QUIC reports TLS alert N of a failed handshake as 0x100 + N (RFC 9001 §4.8); these are the alerts
+// with which a certificate is refused (RFC 8446 §6.2).
 bool is_certificate_alert(const flow::CarrierDown& down) {
   if (down.application || down.by_peer || down.code < 0x100) return false;
   const std::uint64_t alert = down.code - 0x100;
@@ -70,7 +70,7 @@ std::optional<flow::CarrierStats> Uplink::stats() const {
   return link_->carrier().stats();
 }
 
-// --- one attempt -------------------------------------------------------------------------------------
+// --- one attempt ---------------------------------------------------------------------------------
 
 // The name is looked up again each time: a relay that moved is found without a restart.
 void Uplink::attempt() {
@@ -125,7 +125,8 @@ link::Hello Uplink::make_hello(UplinkLink& link) {
   for (const LocalServiceSettings& s : shared_.services.settings())
     hello.services.push_back({s.number, "tls", s.names});
   if (session_) {
-    auto exported = link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
+    auto exported =
+        link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
     if (exported) {
       link::ResumeRequest resume;
       resume.session = session_id_;
@@ -141,7 +142,8 @@ link::Hello Uplink::make_hello(UplinkLink& link) {
 }
 
 Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
-  if (welcome.resumed && !session_) return Error{0, "WELCOME resumes a session that was not asked for"};
+  if (welcome.resumed && !session_)
+    return Error{0, "WELCOME resumes a session that was not asked for"};
   if (!welcome.resumed) {
     if (welcome.secret.size() < 16) return Error{0, "WELCOME without a secret"};
     drop_session();
@@ -180,9 +182,11 @@ std::vector<std::string> Uplink::urls(const link::Welcome& welcome) const {
 
 void Uplink::on_refused(UplinkLink&, const link::Refused& refused) {
   last_error_ = refused.code + ": " + refused.text;
-  retry_after_ = std::chrono::milliseconds(std::min<std::uint64_t>(refused.retry_after_ms, 3600'000));
+  retry_after_ =
+      std::chrono::milliseconds(std::min<std::uint64_t>(refused.retry_after_ms, 3600'000));
   if (!refused.again) retry_after_ = std::max<Duration>(*retry_after_, 5s);
-  shared_.log.error("agent.refused", {{"relay", label_}, {"code", refused.code}, {"text", refused.text}});
+  shared_.log.error("agent.refused",
+                    {{"relay", label_}, {"code", refused.code}, {"text", refused.text}});
   shared_.events.on_refused(label_, refused);
 }
 
@@ -194,7 +198,7 @@ void Uplink::on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Dup
   shared_.services.serve(preamble, std::move(end));
 }
 
-// --- when it ends ------------------------------------------------------------------------------------
+// --- when it ends --------------------------------------------------------------------------------
 
 void Uplink::on_link_down(UplinkLink& link, const flow::CarrierDown& down) {
   CHECK(link_.get() == &link);
@@ -231,7 +235,8 @@ void Uplink::after_live_lost(const flow::CarrierDown& down) {
   shared_.log.warn("agent.link_lost", {{"relay", label_}, {"why", why}, {"streams", streams()}});
   shared_.events.on_offline(label_, why);
   if (by_relay && (code == link::CloseCode::Superseded || code == link::CloseCode::Refused)) {
-    // Another agent holds this key's names, or the key is not wanted: coming back at once would fight.
+    // Another agent holds this key's names, or the key is not wanted: coming back at once would
+    // fight.
     drop_session();
     retry_after_ = limits::kReconnectDelayMax;
     return wait(why);

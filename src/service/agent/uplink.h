@@ -1,5 +1,5 @@
-// An agent's life with one relay: finds it, links to it, registers the services, and comes back by itself,
-// for as long as it takes. The session, and the visitors in it, outlive the links.
+// An agent's life with one relay: finds it, links to it, registers the services, and comes back by
+// itself, for as long as it takes. The session, and the visitors in it, outlive the links.
 #pragma once
 
 #include <memory>
@@ -35,7 +35,8 @@ class AgentEvents {
   virtual void on_offline(const std::string& relay, std::string_view why) = 0;
   // `again`: it will be tried again by itself.
   virtual void on_refused(const std::string& relay, const link::Refused& refused) = 0;
-  virtual void on_unreachable(const std::string& relay, std::string_view why, Duration next_try) = 0;
+  virtual void on_unreachable(const std::string& relay, std::string_view why,
+                              Duration next_try) = 0;
 
  protected:
   ~AgentEvents() = default;
@@ -53,7 +54,8 @@ struct AgentShared {
   const crypto::TlsContext& by_key;
   const KnownRelaysFile& known_relays;
   SessionLimits session_limits;
-  std::uint64_t random_seed = 0;      // 0: from the CSPRNG; else jitter and connection ids repeat (simulator)
+  // 0: from the CSPRNG; else jitter and connection ids repeat (simulator)
+  std::uint64_t random_seed = 0;
 };
 
 class Uplink final : private StreamAcceptor, private UplinkOwner {

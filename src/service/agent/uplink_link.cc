@@ -9,10 +9,11 @@ namespace adit::service {
 
 namespace {
 
-// With a PING every kLinkKeepAlive, silence for this long means that the path is gone; moving to another
-// socket is cheap and mends a changed address or a NAT that forgot us.
+// With a PING every kLinkKeepAlive, silence for this long means that the path is gone; moving to
+// another socket is cheap and mends a changed address or a NAT that forgot us.
 constexpr Duration kSilenceBeforeMove = limits::kLinkKeepAlive + 1500ms;
-static_assert(kSilenceBeforeMove * 2 < limits::kLinkIdleTimeout, "two moves before the link is given up");
+static_assert(kSilenceBeforeMove * 2 < limits::kLinkIdleTimeout,
+              "two moves before the link is given up");
 // Streams that may overtake WELCOME; more is not a matter of order.
 constexpr std::size_t kEarlyStreamsMax = limits::kStreamsPerSessionMax;
 
@@ -38,9 +39,9 @@ Result<std::unique_ptr<UplinkLink>> UplinkLink::open(io::Loop& loop, UplinkOwner
   if (!socket) return std::move(socket).error();
   if (auto ok = loop.connect_udp(*socket, options.relay); !ok) return std::move(ok).error();
   std::unique_ptr<UplinkLink> link(new UplinkLink(loop, owner, std::move(*socket), options.relay));
-  auto connection =
-      quic::Connection::connect(options.tls, options.server_name, quic::Path{link->local_, link->relay_},
-                                agent_settings(options), loop.now());
+  auto connection = quic::Connection::connect(options.tls, options.server_name,
+                                              quic::Path{link->local_, link->relay_},
+                                              agent_settings(options), loop.now());
   if (!connection) return std::move(connection).error();
   link->quic_ = std::make_unique<flow::QuicLink>(
       loop, static_cast<flow::DatagramPort&>(*link), std::move(*connection), true);
@@ -64,7 +65,7 @@ UplinkLink::UplinkLink(io::Loop& loop, UplinkOwner& owner, io::Socket socket, co
 
 UplinkLink::~UplinkLink() = default;
 
-// --- datagrams ---------------------------------------------------------------------------------------
+// --- datagrams -----------------------------------------------------------------------------------
 
 void UplinkLink::on_datagrams(const io::Completion& c) {
   if (c.result > 0) {
@@ -72,8 +73,8 @@ void UplinkLink::on_datagrams(const io::Completion& c) {
     quic_->feed(quic::Path{local_, relay_}, c.ecn, c.data, c.segment_bytes);
   }
   if (c.more) return;
-  // ECONNREFUSED and its like: nobody listens there now; the timers decide how long that may last. After a
-  // move the operation ended with the old socket, and goes on with the new one.
+  // ECONNREFUSED and its like: nobody listens there now; the timers decide how long that may last.
+  // After a move the operation ended with the old socket, and goes on with the new one.
   old_socket_.reset();
   loop_.receive_datagrams(receive_, socket_);
 }
@@ -105,7 +106,8 @@ Status UplinkLink::move_socket() {
   auto socket = loop_.open_udp(Address{any, 0}, io::UdpOptions{});
   if (!socket) return std::move(socket).error();
   if (auto ok = loop_.connect_udp(*socket, relay_); !ok) return ok;
-  // The operation of the old socket has to end before the same Op serves the new one: on_datagrams goes on.
+  // The operation of the old socket has to end before the same Op serves the new one: on_datagrams
+  // goes on.
   loop_.cancel(receive_);
   loop_.cancel(writable_);
   if (!old_socket_) old_socket_ = std::move(socket_);
@@ -114,7 +116,7 @@ Status UplinkLink::move_socket() {
   return quic_->migrate(static_cast<flow::DatagramPort&>(*this), quic::Path{local_, relay_});
 }
 
-// --- in protocol order -------------------------------------------------------------------------------
+// --- in protocol order ---------------------------------------------------------------------------
 
 void UplinkLink::on_up() {
   handshake_done_ = true;
@@ -162,7 +164,8 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       return {};
     }
     case link::FrameType::Refused: {
-      if (!link::next(state_, link::LinkEvent::Refused)) return Error{0, "REFUSED at the wrong time"};
+      if (!link::next(state_, link::LinkEvent::Refused))
+        return Error{0, "REFUSED at the wrong time"};
       auto refused = link::parse_refused(frame.body);
       if (!refused) return std::move(refused).error();
       refused_ = std::move(*refused);
@@ -209,7 +212,7 @@ void UplinkLink::on_down(const flow::CarrierDown& down) {
   owner_.on_link_down(*this, down);  // may destroy this
 }
 
-// --- streams -----------------------------------------------------------------------------------------
+// --- streams -------------------------------------------------------------------------------------
 
 void UplinkLink::on_stream_opened(flow::CarrierStream id) {
   if (Session* session = owner_.session_of(*this)) return session->on_stream_opened(id);

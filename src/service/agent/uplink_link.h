@@ -1,5 +1,5 @@
-// One link of an uplink: its UDP socket, its QUIC connection, the control channel. When nothing is heard it
-// moves to a fresh socket (a new address, or a NAT that forgot us) before it gives up.
+// One link of an uplink: its UDP socket, its QUIC connection, the control channel. When nothing is
+// heard it moves to a fresh socket (a new address, or a NAT that forgot us) before it gives up.
 #pragma once
 
 #include <memory>
@@ -50,7 +50,9 @@ class UplinkLink final : private flow::CarrierListener, private flow::DatagramPo
 
   flow::Carrier& carrier() { return *quic_; }
   const flow::Carrier& carrier() const { return *quic_; }
-  bool live() const { return state_ == link::LinkState::Live || state_ == link::LinkState::Draining; }
+  bool live() const {
+    return state_ == link::LinkState::Live || state_ == link::LinkState::Draining;
+  }
   // Also after it is closed: whether it ever was.
   bool handshake_done() const { return handshake_done_; }
   const link::Refused* refused() const { return refused_ ? &*refused_ : nullptr; }

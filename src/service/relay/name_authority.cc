@@ -38,9 +38,9 @@ NameAuthority::Outcome NameAuthority::claim(const ClaimRequest& request) {
       return out;
     }
     if (outcome.verdict != route::ClaimVerdict::TakenOver) continue;
-    const bool known = std::any_of(out.superseded.begin(), out.superseded.end(), [&](const auto& o) {
-      return o.session == outcome.previous->session;
-    });
+    const bool known =
+        std::any_of(out.superseded.begin(), out.superseded.end(),
+                    [&](const auto& o) { return o.session == outcome.previous->session; });
     if (!known) out.superseded.push_back(*outcome.previous);
   }
   return out;

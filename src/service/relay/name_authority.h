@@ -1,6 +1,6 @@
-// Decides who has which name, for all threads: lives on thread 0, which serialises the claims. What it grants
-// is told to every thread before the claimant hears of it, so a visitor that the agent's URL brings finds
-// the name wherever it arrives.
+// Decides who has which name, for all threads: lives on thread 0, which serialises the claims. What
+// it grants is told to every thread before the claimant hears of it, so a visitor that the agent's
+// URL brings finds the name wherever it arrives.
 #pragma once
 
 #include <vector>

@@ -48,7 +48,8 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
   if (index == 0) authority_.emplace();
 }
 
-// Visitors first: their pumps end streams of the sessions. Then links, then the ports they are sent through.
+// Visitors first: their pumps end streams of the sessions. Then links, then the ports they are sent
+// through.
 RelayThread::~RelayThread() {
   edge_.close_listeners();
   edge_.abort_all();
@@ -80,7 +81,7 @@ Status RelayThread::listen(const RelayPorts& ports) {
   return {};
 }
 
-// --- names -------------------------------------------------------------------------------------------
+// --- names ---------------------------------------------------------------------------------------
 
 void RelayThread::claim(ClaimRequest request) {
   const bool posted = post(threads_, 0, [r = std::move(request)](RelayThread& first) {
@@ -117,7 +118,7 @@ void RelayThread::broadcast(const NameChange& change) {
     post(threads_, i, [change](RelayThread& t) { apply(t.table_.agents, change); });
 }
 
-// --- hand-over ---------------------------------------------------------------------------------------
+// --- hand-over -----------------------------------------------------------------------------------
 
 namespace {
 // What crosses: a bare descriptor, closed by the message if it is never run.
@@ -161,7 +162,7 @@ void RelayThread::pass_on(std::uint32_t thread, StrayDatagram datagram) {
   });
 }
 
-// --- reload, drain, status ---------------------------------------------------------------------------
+// --- reload, drain, status -----------------------------------------------------------------------
 
 void RelayThread::reload(const RelaySettings& settings) {
   route::RouterTable fresh = make_table(settings);

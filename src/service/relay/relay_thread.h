@@ -1,5 +1,5 @@
-// One thread of the relay: its edge, its UDP ports, its tunnel, and its place among the others. Threads talk
-// by messages only; thread 0 also holds the name authority.
+// One thread of the relay: its edge, its UDP ports, its tunnel, and its place among the others.
+// Threads talk by messages only; thread 0 also holds the name authority.
 #pragma once
 
 #include <memory>
@@ -55,7 +55,8 @@ struct ThreadStatus {
 
 class RelayThread;
 
-// All threads of a relay, in the order of their index. Filled before the first runs, never changed after.
+// All threads of a relay, in the order of their index. Filled before the first runs, never changed
+// after.
 struct RelayThreads {
   struct Entry {
     io::Loop* loop = nullptr;
@@ -72,13 +73,14 @@ class RelayThread final : private Fabric, private AgentDoor {
               const crypto::TlsContext& tls, Bytes reset_secret);
   ~RelayThread();
 
-  // Binds and begins to serve; threads do it one after the other, in the order of their index (steering).
-  // EADDRINUSE and EACCES name the address.
+  // Binds and begins to serve; threads do it one after the other, in the order of their index
+  // (steering). EADDRINUSE and EACCES name the address.
   Status listen(const RelayPorts& ports);
 
   // --- on this thread only (from messages) ---
   void reload(const RelaySettings& settings);
-  // Stops accepting, tells the agents; `drained` is called when nothing is left, at the deadline at the latest.
+  // Stops accepting, tells the agents; `drained` is called when nothing is left, at the deadline at
+  // the latest.
   void drain(Duration deadline, Delegate<void()> drained);
   ThreadStatus status() const;
   Metrics& metrics() { return metrics_; }

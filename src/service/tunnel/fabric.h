@@ -1,5 +1,6 @@
-// What the services of one thread ask of the other threads of the relay. Nothing is shared: every call
-// becomes a message, also to the own thread, so an answer never comes from inside the question.
+// What the services of one thread ask of the other threads of the relay. Nothing is shared: every
+// call becomes a message, also to the own thread, so an answer never comes from inside the
+// question.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,8 @@ namespace {
 quic::Settings relay_settings(Bytes reset_secret) {
   quic::Settings s;
   s.idle_timeout = limits::kLinkIdleTimeout;
-  s.keep_alive = Duration{0};  // the agent keeps the link alive; it also has to keep its NAT's mapping
+  // The agent keeps the link alive; it also has to keep its NAT's mapping
+  s.keep_alive = Duration{0};
   s.handshake_deadline = limits::kLinkHandshakeDeadline;
   s.streams_bidi_max = 1;      // the control channel
   s.stream_window_bytes = limits::kStreamWindowBytes;
@@ -28,8 +29,8 @@ LinkPort::LinkPort(io::Loop& loop, io::Socket socket, std::size_t index,
       tunnel_(tunnel),
       fabric_(fabric),
       settings_(relay_settings(reset_secret)),
-      endpoint_(static_cast<std::uint8_t>(fabric.index()), static_cast<std::uint8_t>(fabric.count()),
-                reset_secret),
+      endpoint_(static_cast<std::uint8_t>(fabric.index()),
+                static_cast<std::uint8_t>(fabric.count()), reset_secret),
       receive_(io::Op::Handler::to<&LinkPort::on_datagrams>(this)),
       writable_(io::Op::Handler::to<&LinkPort::on_writable>(this)),
       datagrams_(metrics.counter("adit_datagrams_received_total")),
@@ -52,7 +53,8 @@ void LinkPort::on_datagrams(const io::Completion& c) {
       rest = rest.subspan(n);
     }
   }
-  // An error here is a note of the network's about a datagram sent earlier: QUIC's timers deal with that.
+  // An error here is a note of the network's about a datagram sent earlier: QUIC's timers deal with
+  // that.
   if (!c.more) loop_.receive_datagrams(receive_, socket_);
 }
 
@@ -82,8 +84,8 @@ void LinkPort::sort(const quic::Path& path, std::uint8_t ecn, Bytes datagram, bo
 
 void LinkPort::accept(const quic::Path& path, std::uint8_t ecn, Bytes datagram) {
   if (!tunnel_.has_room()) return unroutable_.add();
-  auto connection = quic::Connection::accept(tls_, datagram, path, settings_,
-                                             static_cast<std::uint8_t>(fabric_.index()), loop_.now());
+  auto connection = quic::Connection::accept(
+      tls_, datagram, path, settings_, static_cast<std::uint8_t>(fabric_.index()), loop_.now());
   if (!connection) return unroutable_.add();
   quic::Connection* raw = connection->get();
   auto link = std::make_unique<flow::QuicLink>(
@@ -105,8 +107,9 @@ void LinkPort::forget(flow::QuicLink& link) {
 }
 
 Result<std::size_t> LinkPort::send(const quic::Outgoing& batch) {
-  return loop_.send_datagrams(socket_, io::DatagramBatch{batch.path.peer, batch.path.local,
-                                                         batch.bytes, batch.segment_bytes, batch.ecn});
+  return loop_.send_datagrams(socket_,
+                              io::DatagramBatch{batch.path.peer, batch.path.local, batch.bytes,
+                                                batch.segment_bytes, batch.ecn});
 }
 
 void LinkPort::wait_writable(flow::QuicLink& link) {

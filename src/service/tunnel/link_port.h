@@ -1,5 +1,5 @@
-// One UDP port of the relay on one thread: sorts datagrams to links, accepts new ones, answers what needs no
-// state, and passes on what belongs to another thread.
+// One UDP port of the relay on one thread: sorts datagrams to links, accepts new ones, answers what
+// needs no state, and passes on what belongs to another thread.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ namespace adit::service {
 
 class LinkPort final : public flow::DatagramPort {
  public:
-  // `index`: of this port among the relay's, the same on every thread. `reset_secret`: 32 bytes, the same on
-  // every thread. `tls` outlives the links.
+  // `index`: of this port among the relay's, the same on every thread. `reset_secret`: 32 bytes,
+  // the same on every thread. `tls` outlives the links.
   LinkPort(io::Loop& loop, io::Socket socket, std::size_t index, const crypto::TlsContext& tls,
            Bytes reset_secret, Metrics& metrics, Tunnel& tunnel, Fabric& fabric);
 

@@ -23,7 +23,7 @@ bool RelayLink::step(link::LinkEvent event) {
   return true;
 }
 
-// --- in protocol order -------------------------------------------------------------------------------
+// --- in protocol order ---------------------------------------------------------------------------
 
 void RelayLink::on_up() {
   if (!step(link::LinkEvent::HandshakeDone)) return;
@@ -123,7 +123,7 @@ void RelayLink::on_deadline() {
         refused ? "refused" : "no HELLO in time");
 }
 
-// --- streams -----------------------------------------------------------------------------------------
+// --- streams -------------------------------------------------------------------------------------
 
 void RelayLink::on_stream_readable(flow::CarrierStream id) {
   if (session_ != nullptr) session_->streams().on_stream_readable(id);

@@ -1,5 +1,6 @@
-// One link of an agent, at the relay: handshake, HELLO, the grant, then frames between the carrier and the
-// session that it carries. States are link::LinkState; in Handshake, Greeting and Granting the deadline runs.
+// One link of an agent, at the relay: handshake, HELLO, the grant, then frames between the carrier
+// and the session that it carries. States are link::LinkState; in Handshake, Greeting and Granting
+// the deadline runs.
 #pragma once
 
 #include <memory>

@@ -32,7 +32,7 @@ RelayLink& Tunnel::add_link(std::unique_ptr<flow::Carrier> carrier) {
   return link;
 }
 
-// --- admission ---------------------------------------------------------------------------------------
+// --- admission -----------------------------------------------------------------------------------
 
 void Tunnel::refuse(RelayLink& link, std::string_view code, std::string text, bool again) {
   metrics_.counter("adit_links_refused_total", "code=\"" + std::string(code) + "\"").add();
@@ -85,7 +85,8 @@ bool Tunnel::try_resume(RelayLink& link, const link::Hello& hello) {
   if (known == by_id_.end()) return false;
   RelaySession& session = *sessions_.at(known->second);
   if (session.key() != link.key()) return false;
-  auto exported = link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
+  auto exported =
+      link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
   if (!exported || !session.proves(hello.resume->proof, *exported)) {
     log_.warn("tunnel.resume_refused", {{"agent", link.key().text}, {"why", "proof"}});
     return false;
@@ -120,7 +121,8 @@ void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
   std::vector<GrantedName> names;
   for (const link::ServiceWanted& wanted : hello.services) {
     if (wanted.kind != "tls")
-      return refuse(link, "kind", "this relay has no services of kind \"" + wanted.kind + "\"", false);
+      return refuse(link, "kind", "this relay has no services of kind \"" + wanted.kind + "\"",
+                    false);
     std::vector<std::string> asked = wanted.names;
     if (asked.empty()) asked.push_back("{id}");
     link::ServiceGranted granted{wanted.number, {}};
@@ -131,8 +133,11 @@ void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
                                           {"code", route::code(*resolved.refusal)},
                                           {"admit_with", "adit allow " + id + " --name " + name}});
         return refuse(link, route::code(*resolved.refusal),
-                      "the name \"" + name + "\" is not granted to this key; the operator grants it "
-                      "with: adit allow " + id + " --name " + name, false);
+                      "the name \"" + name +
+                          "\" is not granted to this key; the operator grants it "
+                          "with: adit allow " +
+                          id + " --name " + name,
+                      false);
       }
       for (const std::string& pattern : resolved.names) {
         granted.names.push_back(pattern);
@@ -205,7 +210,7 @@ link::Welcome Tunnel::welcome_for(RelaySession& session) const {
   return w;
 }
 
-// --- the end of links and sessions -------------------------------------------------------------------
+// --- the end of links and sessions ---------------------------------------------------------------
 
 void Tunnel::link_down(RelayLink& link, const flow::CarrierDown& down) {
   const bool orderly = down.application && down.by_peer &&
@@ -271,7 +276,7 @@ void Tunnel::end_session(std::uint64_t number) {
   drop_session(number, link::ResetCode::Lost);
 }
 
-// --- visitors ----------------------------------------------------------------------------------------
+// --- visitors ------------------------------------------------------------------------------------
 
 void Tunnel::visit(Visitor visitor, const std::string& pattern) {
   const route::NameOwner* owner = table_.agents.owner_of(pattern);
@@ -312,7 +317,7 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   edge_.pump(std::move(visitor), std::move(end));
 }
 
-// --- reload and drain --------------------------------------------------------------------------------
+// --- reload and drain ----------------------------------------------------------------------------
 
 void Tunnel::set_access(route::AgentAccess access) {
   access_ = std::move(access);

@@ -1,5 +1,5 @@
-// The reverse tunnel on one thread of the relay: admits agents' links, keeps their sessions, and opens a
-// stream for each visitor of an agent's name.
+// The reverse tunnel on one thread of the relay: admits agents' links, keeps their sessions, and
+// opens a stream for each visitor of an agent's name.
 #pragma once
 
 #include <map>
