@@ -52,6 +52,9 @@ class Duplex {
   // alert).
   virtual void abort() = 0;
 
+  // It takes no more bytes; on_failed follows when what it received has been read.
+  virtual bool broken() const { return false; }
+
   // The plain socket behind this end, if it is one: then two ends can be joined by splice.
   virtual TcpStream* plain_socket() { return nullptr; }
 

@@ -43,10 +43,19 @@ void Pump::abort() {
   idle_.stop();
 }
 
+// Each end waits for the other to take what it had received before it broke: nobody will.
+bool Pump::fail_if_stuck() {
+  if (!side_[0].end->broken() || !side_[1].end->broken()) return false;
+  fail(Error{ECONNRESET, "both ends broke"}, 0);
+  return true;
+}
+
 void Pump::move(std::uint8_t d) {
+  if (fail_if_stuck()) return;
   if (direction_[d].ended) return;
   if (direction_[d].splice != nullptr && !direction_[d].splice->still_copying()) return;
   copy(d);
+  if (fail_if_stuck()) return;
   if (from(d).at_end()) return end_direction(d);
   if (direction_[d].splice != nullptr) {
     direction_[d].splice->still_copying();

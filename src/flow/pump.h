@@ -74,6 +74,7 @@ class Pump {
   void on_writable(std::uint8_t side);
   void on_bulk(std::uint8_t d);
   bool should_promote(std::uint8_t d);
+  bool fail_if_stuck();
   void end_direction(std::uint8_t d);
   void finish_if_done();
   void moved(std::uint8_t d, std::size_t n);

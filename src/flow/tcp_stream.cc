@@ -147,7 +147,7 @@ void TcpStream::send_failed(int error) {
   if (failed_ || errno_ != 0) return;
   errno_ = static_cast<std::int16_t>(error);
   sending_broke_ = true;
-  if (ended_) loop_.run_later(announce_);
+  loop_.run_later(announce_);
 }
 
 void TcpStream::suspend() {

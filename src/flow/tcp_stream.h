@@ -38,7 +38,7 @@ class TcpStream final : public Duplex {
   void receive_failed(int error);
   void send_failed(int error);
   // Receiving or sending has failed: what looks like the end of the stream is none.
-  bool broken() const { return errno_ != 0; }
+  bool broken() const override { return errno_ != 0; }
   // Turns (by their frozen time) in a row that brought at least kPromoteTurnBytes.
   unsigned bulk_turns() const { return bulk_turns_; }
   void forget_bulk() { bulk_turns_ = 0; }

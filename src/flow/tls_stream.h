@@ -25,6 +25,7 @@ class TlsStream final : public Duplex, private DuplexListener {
   void finish() override;
   bool flushed() const override { return finished_ && inner_finished_ && inner_->flushed(); }
   void abort() override;
+  bool broken() const override { return failed_ || inner_->broken(); }
 
  private:
   void on_readable() override { advance(); }

@@ -1,5 +1,5 @@
-// One session against a carrier that does what the test says: the peer's faults, and orders of events that
-// chance seldom makes (session_model_test.cc has the rest).
+// One session against a carrier that does what the test says: the peer's faults, and orders of
+// events that chance seldom makes (session_model_test.cc has the rest).
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -70,7 +70,9 @@ class ScriptedCarrier final : public flow::Carrier {
     streams[next_];
     return next_++;
   }
-  void attach(CarrierStream id, flow::StreamSource* source) override { streams[id].source = source; }
+  void attach(CarrierStream id, flow::StreamSource* source) override {
+    streams[id].source = source;
+  }
   void detach(CarrierStream id) override { streams[id].source = nullptr; }
   void wake(CarrierStream) override {}
   Bytes readable(CarrierStream id) const override {
@@ -125,8 +127,8 @@ class SessionCase : public testing::Test, protected service::StreamAcceptor {
   ScriptedCarrier& another() { return others_.emplace_back(); }
 
   // The peer opens `id` with a preamble and `bytes` behind it.
-  void opens(Session& session, CarrierStream id, std::uint64_t number, std::uint64_t resume_offset = 0,
-             std::string_view bytes = {}, bool ended = false) {
+  void opens(Session& session, CarrierStream id, std::uint64_t number,
+             std::uint64_t resume_offset = 0, std::string_view bytes = {}, bool ended = false) {
     link::Preamble p;
     p.stream = StreamNumber{number};
     p.resume_offset = resume_offset;
@@ -194,8 +196,8 @@ TEST_F(SessionCase, AckOfWhatWasNeverSent) {
   end->abort();
 }
 
-// The end of a stream and the carrier's closing it come together, and then the carrier forgets it: as with
-// a short HTTP request.
+// The end of a stream and the carrier's closing it come together, and then the carrier forgets it:
+// as with a short HTTP request.
 TEST_F(SessionCase, EndAndCloseInOneTurn) {
   Session s = relay();
   ASSERT_TRUE(s.attach_relay(carrier_, nullptr));
@@ -245,6 +247,38 @@ TEST_F(SessionCase, FailureBeforeStartIsSaidAfterIt) {
   EXPECT_EQ(listener.failed, 1);
   EXPECT_TRUE(ends_[0]->readable().empty());
   EXPECT_EQ(ends_[0]->write(data(1)), 0u);
+}
+
+// A service that answers without reading on and goes: its answer reaches the visitor, whose bytes
+// are dropped until he ends too, over links as well.
+TEST_F(SessionCase, EndThatGoesAfterItsLastWord) {
+  Session s = agent();
+  ASSERT_TRUE(s.attach_agent(carrier_, welcome(1, {})));
+  opens(s, 5, 1, 0, "request");
+  EXPECT_EQ(ends_[0]->write(data(100)), 100u);
+  ends_[0]->finish();
+  ends_.clear();
+  EXPECT_TRUE(carrier_.resets.empty());
+  EXPECT_EQ(carrier_.sent(5).size(), 100u);
+  s.detach();
+  ScriptedCarrier& other = another();
+  ASSERT_TRUE(s.attach_agent(other, welcome(2, {{StreamNumber{1}, 60}})));
+  link::Preamble p;
+  p.stream = StreamNumber{1};
+  p.resume_offset = 7;
+  link::write_preamble(other.streams[9].received, p);
+  s.on_stream_opened(9);
+  s.on_stream_readable(9);
+  EXPECT_EQ(other.sent(9).size(), 40u);
+  other.streams[9].received = data(50);
+  other.streams[9].ended = true;
+  s.on_stream_readable(9);
+  EXPECT_TRUE(s.on_ack(ack(1, 101)));
+  s.on_stream_closed(9);
+  settle();
+  EXPECT_EQ(other.acks_of(StreamNumber{1}), 58u);
+  EXPECT_TRUE(other.resets.empty());
+  EXPECT_EQ(s.stream_count(), 0u);
 }
 
 TEST_F(SessionCase, StuckStreamsLeaveRoomForOthers) {
@@ -378,7 +412,8 @@ TEST_F(SessionCase, ResumptionCountsWhatIsRetained) {
   }
 }
 
-// The relay has told its visitor the end; the agent still has to flush what came: it must not be cut off.
+// The relay has told its visitor the end; the agent still has to flush what came: it must not be
+// cut off.
 TEST_F(SessionCase, ForgottenByThePeerInOrderIsNoFailure) {
   Session s = agent();
   ASSERT_TRUE(s.attach_agent(carrier_, welcome(1, {})));
@@ -412,7 +447,8 @@ TEST_F(SessionCase, ForgottenByThePeerOtherwiseIsOne) {
   EXPECT_EQ(listener.failed, 1);
 }
 
-// The link dies between the last byte and its ACK; the ACK is due on the next one, or nobody ever retires.
+// The link dies between the last byte and its ACK; the ACK is due on the next one, or nobody ever
+// retires.
 TEST_F(SessionCase, AckThatWasCutOffIsSentAgain) {
   Session s = agent();
   ASSERT_TRUE(s.attach_agent(carrier_, welcome(1, {})));

@@ -1,6 +1,6 @@
-// Sessions over links that die: two Sessions joined by fake carriers (fake_link.h), with readers and writers
-// that follow a seed. Whatever is cut and when, every byte arrives once and in order, every end of a stream
-// once, nothing is delivered twice, and nothing is left in the end.
+// Sessions over links that die: two Sessions joined by fake carriers (fake_link.h), with readers
+// and writers that follow a seed. Whatever is cut and when, every byte arrives once and in order,
+// every end of a stream once, nothing is delivered twice, and nothing is left in the end.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -219,7 +219,7 @@ class Model final : private service::StreamAcceptor {
   io::Timer ticker_;
 };
 
-// --- the ends of streams -----------------------------------------------------------------------------
+// --- the ends of streams -------------------------------------------------------------------------
 
 App::App(Model& model, io::Loop& loop, Record& record, int side, std::unique_ptr<flow::Duplex> end)
     : model_(model),
@@ -254,8 +254,12 @@ void App::on_timer() {
 
 void App::abort_now() {
   if (end_ == nullptr || failed_) return;
-  record_.may_fail = true;
-  if (model_.prng().chance(0.5)) end_->abort();
+  // Who goes after he said all he had to say loses his peer nothing.
+  const bool in_order = finished_ && model_.prng().chance(0.5);
+  if (!in_order) {
+    record_.may_fail = true;
+    if (model_.prng().chance(0.5)) end_->abort();
+  }
   end_.reset();
 }
 
@@ -315,7 +319,7 @@ void App::write() {
   end_->finish();
 }
 
-// --- links -------------------------------------------------------------------------------------------
+// --- links ---------------------------------------------------------------------------------------
 
 void pass(Session* session, const link::Frame& frame) {
   if (session == nullptr) return;
@@ -441,7 +445,7 @@ void Model::agent_down() {
   world_.after(wait, [this] { connect(); });
 }
 
-// --- what happens ------------------------------------------------------------------------------------
+// --- what happens --------------------------------------------------------------------------------
 
 void Model::tick() {
   check_limits();

@@ -176,6 +176,10 @@ void TcpNet::keep_alive(TcpId id, std::size_t side) {
   TcpConnection* c = find(id);
   if (c == nullptr || c->end[side].state != TcpEnd::State::Open) return;
   TcpEnd& e = c->end[side];
+  if (!e.tx.empty() || (e.fin_sent && !e.fin_acknowledged)) {  // the other timer's business
+    e.probes = 0;
+    return keep_alive_later(id, side, limits::kTcpKeepAliveIdle);
+  }
   if (up(*c, side) && up(*c, 1 - side)) {
     e.probes = 0;
     if (c->end[1 - side].state == TcpEnd::State::Dead) send_reset(*c, 1 - side);

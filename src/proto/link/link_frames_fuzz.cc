@@ -1,5 +1,6 @@
-// Frames, ACK, RESET and preambles from any bytes: the result does not depend on the fragmentation, and what
-// was parsed and is written again parses to the same. The first byte says how the input is cut.
+// Frames, ACK, RESET and preambles from any bytes: the result does not depend on the
+// fragmentation, and what was parsed and is written again parses to the same. The first byte says
+// how the input is cut.
 #include <algorithm>
 #include <cstdint>
 
@@ -21,7 +22,8 @@ Outcome feed(Bytes in, std::uint64_t seed) {
   FrameReader reader;
   Outcome out;
   while (!in.empty()) {
-    const std::size_t n = seed == 0 ? in.size() : 1 + prng.below(std::min<std::size_t>(in.size(), 40));
+    const std::size_t n =
+        seed == 0 ? in.size() : 1 + prng.below(std::min<std::size_t>(in.size(), 40));
     auto frames = reader.feed(in.first(n));
     if (!frames) {
       out.good = false;

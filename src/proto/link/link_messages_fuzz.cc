@@ -1,5 +1,5 @@
-// The JSON bodies of control frames from any bytes: what was parsed and is written again parses to the same,
-// within the bounds. The first byte says which message.
+// The JSON bodies of control frames from any bytes: what was parsed and is written again parses to
+// the same, within the bounds. The first byte says which message.
 #include <algorithm>
 #include <cstdint>
 

@@ -146,7 +146,7 @@ TEST(LinkMessages, HelloTable) {
   const std::string one = R"({"number":1,"kind":"tls"})";
   run({{"smallest", R"({"version":1})", true},
        {"of a newer agent", R"({"version":2,"more":{"a":[1.5,null]}})", true},
-       {"null is not there", R"({"version":1,"software":null,"services":null,"resume":null})", true},
+       {"null is none", R"({"version":1,"software":null,"services":null,"resume":null})", true},
        {"empty", "", false},
        {"no JSON", "version", false},
        {"an array", "[1]", false},
@@ -197,25 +197,24 @@ TEST(LinkMessages, ResumeTable) {
   const auto resume = [](const std::string& changed) {
     return R"({"version":1,"resume":{"session":"s","proof":"00ff","seen_next":5)" + changed + "}}";
   };
-  const auto streams = [&resume](const std::string& list) { return resume(R"(,"streams":)" + list); };
-  const auto unseen = [&resume](const std::string& list) { return resume(R"(,"unseen":)" + list); };
+  const auto streams = [&resume](const std::string& l) { return resume(R"(,"streams":)" + l); };
+  const auto unseen = [&resume](const std::string& l) { return resume(R"(,"unseen":)" + l); };
+  const auto proof = [](const std::string& json) {
+    return R"({"version":1,"resume":{"session":"s","seen_next":1,"proof":)" + json + "}}";
+  };
   run({{"smallest", resume(""), true},
        {"no object", R"({"version":1,"resume":[]})", false},
        {"without session", R"({"version":1,"resume":{"seen_next":5}})", false},
        {"without seen_next", R"({"version":1,"resume":{"session":"s"}})", false},
        {"session too long",
-        R"({"version":1,"resume":{"seen_next":1,"session":")" + std::string(65, 's') + "\"}}", false},
-       {"proof no hex", R"({"version":1,"resume":{"session":"s","proof":"0g","seen_next":1}})", false},
-       {"proof of odd length", R"({"version":1,"resume":{"session":"s","proof":"0","seen_next":1}})",
+        R"({"version":1,"resume":{"seen_next":1,"session":")" + std::string(65, 's') + "\"}}",
         false},
-       {"proof in capitals", R"({"version":1,"resume":{"session":"s","proof":"0F","seen_next":1}})",
-        true},
-       {"proof too long",
-        R"({"version":1,"resume":{"session":"s","seen_next":1,"proof":")" + std::string(130, '0') +
-            "\"}}",
-        false},
-       {"proof is a number", R"({"version":1,"resume":{"session":"s","proof":1,"seen_next":1}})",
-        false},
+       {"proof no hex", proof(R"("0g")"), false},
+       {"proof of odd length", proof(R"("0")"), false},
+       {"proof in capitals", proof(R"("0F")"), true},
+       {"proof of 64 bytes", proof('"' + std::string(128, '0') + '"'), true},
+       {"proof too long", proof('"' + std::string(130, '0') + '"'), false},
+       {"proof is a number", proof("1"), false},
        {"unseen at the bound", unseen(list_of(kUnseenMax, "1")), true},
        {"unseen over the bound", unseen(list_of(kUnseenMax + 1, "1")), false},
        {"unseen negative", unseen("[-1]"), false},
@@ -250,7 +249,7 @@ TEST(LinkMessages, WelcomeTable) {
        {"resumed is a number", with(rest + R"(,"resumed":1)"), false},
        {"secret no hex", with(rest + R"(,"secret":"xx")"), false},
        {"secret too long", with(rest + R"(,"secret":")" + std::string(130, 'a') + "\""), false},
-       {"service number over 32 bits", with(rest + R"(,"services":[{"number":4294967297}])"), false},
+       {"number over 32 bits", with(rest + R"(,"services":[{"number":4294967297}])"), false},
        {"service without names", with(rest + R"(,"services":[{"number":1}])"), true},
        {"streams", with(rest + R"(,"streams":[[1,1]])"), true},
        {"streams over the bound", with(rest + R"(,"streams":)" + list_of(kOffsetsMax + 1, "[1,0]")),

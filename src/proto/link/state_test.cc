@@ -32,8 +32,9 @@ std::string table(std::string_view title, int states, int events) {
 
 // ADIT_UPDATE_GOLDEN=1 writes the file anew; the difference is for the reviewer.
 TEST(LinkState, GoldenTable) {
-  const std::string now = table<LinkState, LinkEvent>("link", kLinkStates, kLinkEvents) + "\n" +
-                          table<SessionState, SessionEvent>("session", kSessionStates, kSessionEvents);
+  const std::string now =
+      table<LinkState, LinkEvent>("link", kLinkStates, kLinkEvents) + "\n" +
+      table<SessionState, SessionEvent>("session", kSessionStates, kSessionEvents);
   if (std::getenv("ADIT_UPDATE_GOLDEN") != nullptr) {
     std::ofstream(kGolden) << now;
     return;

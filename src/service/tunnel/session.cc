@@ -47,7 +47,7 @@ std::unique_ptr<flow::Duplex> Session::open_stream(link::Preamble preamble) {
   return std::make_unique<StreamEnd>(loop_, stream);
 }
 
-// --- from the carrier --------------------------------------------------------------------------------
+// --- from the carrier ----------------------------------------------------------------------------
 
 SessionStream* Session::find(StreamNumber number) {
   const auto found = streams_.find(number);
@@ -68,8 +68,9 @@ void Session::on_stream_readable(flow::CarrierStream id) {
   if (stream->end_->listener_ != nullptr) stream->end_->listener_->on_readable();
 }
 
-// The end is gone after it said all it had to say: what the peer still sends is dropped until it ends as well,
-// since a reset would take back what is under way to it. How long that may last is the relay's to bound.
+// The end is gone after it said all it had to say: what the peer still sends is dropped until it
+// ends as well, since a reset would take back what is under way to it. How long that may last is
+// the relay's to bound.
 void Session::discard(SessionStream& stream) {
   if (!stream.carried_by_) return;
   const flow::CarrierStream id = *stream.carried_by_;
@@ -130,10 +131,11 @@ void Session::end(link::ResetCode code) {
   while (!streams_.empty()) fail(*streams_.begin()->second, code);
 }
 
-// --- from the streams --------------------------------------------------------------------------------
+// --- from the streams ----------------------------------------------------------------------------
 
-// The carrier knows of a stream's end only until it forgets the stream, which may be this very turn; so it is
-// asked on every occasion. That the end is noted counts as handed on: it is kept over links from here.
+// The carrier knows of a stream's end only until it forgets the stream, which may be this very
+// turn; so it is asked on every occasion. That the end is noted counts as handed on: it is kept
+// over links from here.
 void Session::note_end(SessionStream& stream) {
   if (stream.receive_.complete() || !stream.carried_by_) return;
   if (!carrier_->at_end(*stream.carried_by_)) return;
@@ -172,7 +174,8 @@ void Session::send_acks() {
   ByteVector frame;
   link::write_ack(frame, entries);
   if (!carrier_->send_control(frame))
-    carrier_->close(static_cast<std::uint64_t>(link::CloseCode::Overloaded), "control channel stuck");
+    carrier_->close(static_cast<std::uint64_t>(link::CloseCode::Overloaded),
+                    "control channel stuck");
 }
 
 void Session::account(std::size_t before, std::size_t after) {
@@ -214,7 +217,8 @@ void Session::fail(SessionStream& stream, link::ResetCode code) {
   if (end != nullptr) end->fail(Error{0, std::string(link::text(code))});
 }
 
-// Both directions are handed on at their far sides, the far side knows, and no carrier points at our bytes.
+// Both directions are handed on at their far sides, the far side knows, and no carrier points at
+// our bytes.
 bool Session::is_over(const SessionStream& stream) const {
   return stream.end_ == nullptr && !stream.carried_by_ && stream.send_.complete() &&
          stream.receive_.complete() && stream.receive_.told() == stream.receive_.ack();
@@ -227,7 +231,8 @@ void Session::maybe_retire(SessionStream& stream) {
   released();
 }
 
-// The carrier, if there is one, has been told to reset the stream: it touches no byte of it any more.
+// The carrier, if there is one, has been told to reset the stream: it touches no byte of it any
+// more.
 void Session::erase(SessionStream& stream) {
   CHECK(stream.end_ == nullptr);
   account(stream.send_.retained(), 0);
@@ -242,7 +247,8 @@ void Session::wait(SessionStream& stream) {
   waiting_.push_back(stream.number());
 }
 
-// End of the turn: streams that are over go, ends that wait for room or have something to read are told.
+// End of the turn: streams that are over go, ends that wait for room or have something to read are
+// told.
 void Session::run_task() {
   for (StreamNumber number : std::exchange(retired_, {})) {
     SessionStream* stream = find(number);
@@ -262,7 +268,8 @@ void Session::tell(SessionStream& stream) {
     const StreamNumber number = stream.number();
     stream.end_->listener_->on_readable();
     // The listener may have ended the stream.
-    if (find(number) == nullptr || stream.end_ == nullptr || stream.end_->listener_ == nullptr) return;
+    if (find(number) == nullptr || stream.end_ == nullptr) return;
+    if (stream.end_->listener_ == nullptr) return;
   }
   if (!stream.blocked_) return;
   if (room(stream) == 0) return wait(stream);

@@ -1,6 +1,7 @@
-// The streams of one agent at one relay, kept over the links that carry them. Relay and agent use the same
-// class; only the relay opens streams. What a stream has sent stays here until the far side says that it
-// was handed to the socket behind it, so a lost link costs a pause and no byte (architecture: Continuity).
+// The streams of one agent at one relay, kept over the links that carry them. Relay and agent use
+// the same class; only the relay opens streams. What a stream has sent stays here until the far
+// side says that it was handed to the socket behind it, so a lost link costs a pause and no byte
+// (architecture: Continuity).
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,9 @@ struct SessionLimits {
   std::size_t retain_session_bytes = 0;
 };
 
-// Agent: a visitor's stream has come. The session keeps the stream; `end` is its end for a pump, and
-// destroying it before finish() resets the stream, later lets the visitor end its direction by itself.
+// Agent: a visitor's stream has come. The session keeps the stream; `end` is its end for a pump,
+// and destroying it before finish() resets the stream, later lets the visitor end its direction by
+// itself.
 class StreamAcceptor {
  public:
   virtual void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) = 0;
@@ -47,18 +49,20 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Relay: a new stream; without a link it waits for one. `preamble.stream` is chosen here. Null when
-  // streams_max is reached, or the session is over.
+  // Relay: a new stream; without a link it waits for one. `preamble.stream` is chosen here. Null
+  // when streams_max is reached, or the session is over.
   std::unique_ptr<flow::Duplex> open_stream(link::Preamble preamble);
 
   // --- links ---
-  // Relay: `resume` of the HELLO. Agent: what WELCOME said. On an error of the peer nothing is attached.
+  // Relay: `resume` of the HELLO. Agent: what WELCOME said. On an error of the peer nothing is
+  // attached.
   Status attach_relay(flow::Carrier& carrier, const link::ResumeRequest* resume);
   Status attach_agent(flow::Carrier& carrier, const link::Welcome& welcome);
   // The link is gone or closed, so its carrier touches no source any more; streams are kept.
   void detach();
   bool attached() const { return carrier_ != nullptr; }
-  // Relay: streams this side still has, for WELCOME (after attach_relay, which prunes). Agent: for HELLO.
+  // Relay: streams this side still has, for WELCOME (after attach_relay, which prunes). Agent: for
+  // HELLO.
   std::vector<link::StreamOffset> offsets() const;
   std::uint64_t next_stream() const { return next_stream_; }
   const link::SeenNumbers& seen() const { return seen_; }
@@ -123,7 +127,8 @@ class Session {
   bool is_over(const SessionStream& stream) const;
   void maybe_retire(SessionStream& stream);
   static StreamEnd* part(SessionStream& stream);
-  // The stream ends without order; its end is told and may do as it likes with the session's other ends.
+  // The stream ends without order; its end is told and may do as it likes with the session's other
+  // ends.
   void fail(SessionStream& stream, link::ResetCode code);
   void erase(SessionStream& stream);
   void send_acks();
@@ -143,8 +148,8 @@ class Session {
   std::uint64_t next_stream_ = 1;                // relay
   link::SeenNumbers seen_;                       // agent
   std::size_t retained_ = 0;
-  // Half of what a session may retain is shared out evenly: a stream always has room for share_ bytes, however
-  // many others are stuck. The other half serves whoever comes.
+  // Half of what a session may retain is shared out evenly: a stream always has room for share_
+  // bytes, however many others are stuck. The other half serves whoever comes.
   const std::size_t share_, common_max_;
   std::size_t common_ = 0;                       // retained above the shares
 

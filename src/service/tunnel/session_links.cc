@@ -19,7 +19,7 @@ std::map<StreamNumber, std::uint64_t> by_number(const std::vector<link::StreamOf
 
 }  // namespace
 
-// --- a link takes over -------------------------------------------------------------------------------
+// --- a link takes over ---------------------------------------------------------------------------
 
 Status Session::attach_relay(flow::Carrier& carrier, const link::ResumeRequest* request) {
   CHECK(role_ == Role::Relay);
@@ -39,7 +39,8 @@ Status Session::attach_relay(flow::Carrier& carrier, const link::ResumeRequest* 
     }
     if (auto ok = resume(listed); !ok) return ok;
   }
-  for (StreamNumber number : over) forgotten(number, "the agent reset the stream while no link was up");
+  for (StreamNumber number : over)
+    forgotten(number, "the agent reset the stream while no link was up");
   attached_to(carrier);
   opening_ = true;
   open_waiting();
@@ -57,7 +58,8 @@ Status Session::attach_agent(flow::Carrier& carrier, const link::Welcome& welcom
   std::vector<std::uint64_t> open;
   for (const auto& [number, handed] : listed) open.push_back(number.value);
   seen_.close_gaps(welcome.next_stream, open);
-  for (StreamNumber number : over) forgotten(number, "the relay reset the stream while no link was up");
+  for (StreamNumber number : over)
+    forgotten(number, "the relay reset the stream while no link was up");
   attached_to(carrier);
   return {};
 }
@@ -81,15 +83,16 @@ Status Session::resume(const Offsets& listed) {
 void Session::attached_to(flow::Carrier& carrier) {
   carrier_ = &carrier;
   for (auto& [number, stream] : streams_) {
-    // An ACK that did not get out on the lost link; HELLO and WELCOME have told the same, but only an ACK
-    // counts as told (maybe_retire).
+    // An ACK that did not get out on the lost link; HELLO and WELCOME have told the same, but only
+    // an ACK counts as told (maybe_retire).
     if (stream->receive_.ack() != stream->receive_.told()) ack_due(*stream, true);
     maybe_retire(*stream);
   }
   released();
 }
 
-// The peer has no such stream any more: all was handed on in both directions, or it reset the stream.
+// The peer has no such stream any more: all was handed on in both directions, or it reset the
+// stream.
 void Session::forgotten(StreamNumber number, std::string_view why) {
   SessionStream* stream = find(number);
   if (stream == nullptr) return;
@@ -122,7 +125,7 @@ std::vector<link::StreamOffset> Session::offsets() const {
   return out;
 }
 
-// --- streams come onto a carrier ---------------------------------------------------------------------
+// --- streams come onto a carrier -----------------------------------------------------------------
 
 // Not where this link has carried it to the end already, or nothing is left to carry.
 bool Session::wants_carrier(const SessionStream& stream) const {

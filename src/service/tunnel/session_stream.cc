@@ -65,8 +65,12 @@ void StreamEnd::fail(const Error& error) {
 // The stream was over before anybody listened.
 void StreamEnd::announce() {
   if (listener_ == nullptr) return;
-  if (const auto failure = std::exchange(failure_, std::nullopt)) return listener_->on_failed(*failure);
-  if (ended_) listener_->on_readable();
+  const auto failure = std::exchange(failure_, std::nullopt);
+  if (failure) {
+    listener_->on_failed(*failure);
+  } else if (ended_) {
+    listener_->on_readable();
+  }
 }
 
 Bytes StreamEnd::readable() {
@@ -85,7 +89,9 @@ void StreamEnd::consume(std::size_t n) {
 }
 
 // The session notes the end as soon as the carrier knows of it, so this outlives links.
-bool StreamEnd::at_end() const { return stream_ != nullptr ? stream_->receive_.complete() : ended_; }
+bool StreamEnd::at_end() const {
+  return stream_ != nullptr ? stream_->receive_.complete() : ended_;
+}
 
 std::size_t StreamEnd::write(Bytes bytes) {
   if (stream_ == nullptr) return 0;

@@ -1,5 +1,5 @@
-// One stream of a session: both halves, the carrier's stream that moves them at the moment, and the end that
-// a pump holds.
+// One stream of a session: both halves, the carrier's stream that moves them at the moment, and
+// the end that a pump holds.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ class SessionStream final : public flow::StreamSource {
 
   StreamNumber number() const { return preamble_.stream; }
 
-  // --- the carrier's view of what is sent: the preamble (relay only), then the stream from `start_` ---
+  // --- the carrier's view of what is sent: the preamble (relay only), then the stream from `start_
   Bytes peek(std::uint64_t offset) const override;
   bool ends_at(std::uint64_t offset) const override;
   void acked(std::uint64_t offset) override;
