@@ -12,16 +12,16 @@ file_lines=800 header_lines=300 test_lines=2000
 
 # rule | pattern (extended) | files it does not concern (extended) | what to do instead
 bans='
-fixme       | FIXME|XXX                          | ^$                   | do it, or write the issue number
+fixme       | FIXME|XXX                          | ^$                   | do it, or name the issue
 sleep       | \b(sleep_for|sleep_until|usleep)\b | ^$                   | use a timer of the loop
-mutex       | std::(recursive_|shared_)?mutex\b  | ^src/io/worker       | one thread owns it; pass messages
+mutex       | std::(recursive_|shared_)?mutex\b  | ^src/io/worker       | pass messages
 catch-all   | catch *\(\.\.\.\)                  | ^$                   | name what is caught
 strerror    | \bstrerror(_r)?\b                  | ^src/base/result     | make an Error of it
-clock       | (steady|system)_clock::now         | ^src/io/             | take the time from the loop
+clock       | (steady|system)_clock::now         | ^src/io/             | ask the loop
 shared-ptr  | \b(shared_ptr|make_shared)\b       | ^src/(store|crypto)/ | one owner
 capture-all | \[=[],]                            | ^$                   | name what is captured
 using-std   | ^ *using namespace std *;          | ^$                   | write std::
-iostream    | #include <iostream>                | ^$                   | use the log, or stdio in app
+iostream    | #include <iostream>                | ^$                   | use the log
 '
 
 bad=0

@@ -80,7 +80,8 @@ TEST(Log, HostileTextCannotForgeALine) {
   const std::string name = "a\"b\n\xff\xc3\xa9";
   EXPECT_EQ(
       format_json(WallTime{1'700'000'000'123'000'000}, LogLevel::Info, "x.y", {{"sni", name}}),
-      R"({"time":"2023-11-14T22:13:20.123Z","level":"info","event":"x.y","sni":"a\"b\u000a\ufffdé"})");
+      R"({"time":"2023-11-14T22:13:20.123Z","level":"info","event":"x.y",)"
+      R"("sni":"a\"b\u000a\ufffdé"})");
   EXPECT_EQ(format_text(WallTime{0}, LogLevel::Warn, "x.y", {{"n", 7}, {"ok", true}, {"t", "a b"}}),
             "1970-01-01T00:00:00.000Z warn  x.y n=7 ok=true t=\"a b\"");
 }

@@ -1,5 +1,5 @@
-// What carries a session: one authenticated, encrypted connection between agent and relay with a control
-// channel and streams. QUIC here; HTTP/2 and WebSocket have the same face.
+// What carries a session: one authenticated, encrypted connection between agent and relay with a
+// control channel and streams. QUIC here; HTTP/2 and WebSocket have the same face.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct CarrierDown {
   std::string reason;
 };
 
-// Events in the order in which they happened; called at the carrier's own time, never from inside a call into
-// it. After on_down nothing follows, and the listener may destroy the carrier in it.
+// Events in the order in which they happened; called at the carrier's own time, never from inside a
+// call into it. After on_down nothing follows, and the listener may destroy the carrier in it.
 class CarrierListener {
  public:
   virtual void on_up() = 0;                    // handshake done: the peer's key is known
@@ -70,7 +70,8 @@ class Carrier {
   virtual void reset(CarrierStream id, std::uint64_t code) = 0;
 
   virtual ByteVector peer_spki_der() const = 0;
-  virtual Result<ByteVector> export_keying_material(std::string_view label, std::size_t n) const = 0;
+  virtual Result<ByteVector> export_keying_material(std::string_view label,
+                                                    std::size_t n) const = 0;
   virtual CarrierStats stats() const = 0;
   // Says goodbye; on_down follows.
   virtual void close(std::uint64_t code, std::string_view reason) = 0;

@@ -7,7 +7,8 @@
 namespace adit::flow {
 
 namespace {
-// Bound of one flush, so that one bulk link leaves the turn to others; pacing usually stops it sooner.
+// Bound of one flush, so that one bulk link leaves the turn to others; pacing usually stops it
+// sooner.
 constexpr std::size_t kFlushBytesMax = 1 << 20;
 }  // namespace
 
@@ -30,7 +31,8 @@ QuicLink::~QuicLink() {
   if (destroyed_ != nullptr) *destroyed_ = true;
 }
 
-void QuicLink::feed(const quic::Path& path, std::uint8_t ecn, Bytes bytes, std::size_t segment_bytes) {
+void QuicLink::feed(const quic::Path& path, std::uint8_t ecn, Bytes bytes,
+                    std::size_t segment_bytes) {
   if (segment_bytes == 0) segment_bytes = bytes.size();
   while (!bytes.empty()) {
     const std::size_t n = std::min(segment_bytes, bytes.size());
@@ -53,7 +55,8 @@ void QuicLink::on_timer() {
   loop_.run_later(flush_);
 }
 
-// Once a turn: events out, then datagrams out. Events may cause more of both; the task comes again then.
+// Once a turn: events out, then datagrams out. Events may cause more of both; the task comes again
+// then.
 void QuicLink::flush() {
   bool destroyed = false;
   destroyed_ = &destroyed;
@@ -128,8 +131,8 @@ void QuicLink::read_control() {
   for (;;) {
     const Bytes bytes = connection_->readable(*control_);
     if (bytes.empty()) break;
-    // Consumed first: the listener may close or destroy the link. The engine keeps the bytes in place until
-    // the credit is used, so a copy is needed.
+    // Consumed first: the listener may close or destroy the link. The engine keeps the bytes in
+    // place until the credit is used, so a copy is needed.
     const ByteVector copy(bytes.begin(), bytes.end());
     connection_->consume(*control_, copy.size());
     listener_->on_control(copy);

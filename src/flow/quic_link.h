@@ -1,5 +1,5 @@
-// A QUIC connection joined to the loop as a carrier: its timer, its sending, its events. The socket belongs
-// to someone else (the relay's one UDP port, or the agent's own per link).
+// A QUIC connection joined to the loop as a carrier: its timer, its sending, its events. The socket
+// belongs to someone else (the relay's one UDP port, or the agent's own per link).
 #pragma once
 
 #include <memory>
@@ -26,14 +26,15 @@ class DatagramPort {
 class QuicLink final : public Carrier, public ListNode<QuicLink> {
  public:
   // `control_opener`: this end opens the control channel (the agent) once the handshake is done.
-  // `after_feed`: called after the connection may have changed its ids, `gone`: when the link dies (both for
-  // the endpoint's map).
+  // `after_feed`: called after the connection may have changed its ids, `gone`: when the link dies
+  // (both for the endpoint's map).
   QuicLink(io::Loop& loop, DatagramPort& port, std::unique_ptr<quic::Connection> connection,
            bool control_opener, Delegate<void(QuicLink&)> after_feed = {},
            Delegate<void(QuicLink&)> gone = {});
   ~QuicLink() override;
 
-  // Datagrams of one receive completion; `segment_bytes` as there. Output is flushed at the end of the turn.
+  // Datagrams of one receive completion; `segment_bytes` as there. Output is flushed at the end of
+  // the turn.
   void feed(const quic::Path& path, std::uint8_t ecn, Bytes bytes, std::size_t segment_bytes);
   // The socket is another now (the agent's address changed): probes and moves to the new path.
   Status migrate(DatagramPort& port, const quic::Path& path);

@@ -225,8 +225,8 @@ class Loop {
 // What the probe found, for the log line and for status.
 struct LoopChoice {
   std::unique_ptr<Loop> loop;
-  std::string
-      reason;  // "io_uring: SINGLE_ISSUER DEFER_TASKRUN" or "epoll: io_uring_setup: Operation not permitted"
+  // "io_uring: SINGLE_ISSUER DEFER_TASKRUN", "epoll: io_uring_setup: Operation not permitted"
+  std::string reason;
 };
 
 // io_uring where the probe passes, else epoll. `forced` skips the choice: then a failing probe is

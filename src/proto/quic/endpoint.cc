@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "crypto/init.h"
 #include "crypto/random.h"
 #include "proto/quic/impl.h"
 
@@ -39,6 +40,7 @@ bool is_long(Bytes datagram) { return (datagram[0] & 0x80) != 0; }  // RFC 9000 
 
 Endpoint::Endpoint(std::uint8_t thread, std::uint8_t threads, Bytes reset_secret)
     : thread_(thread), threads_(threads), reset_secret_(reset_secret.begin(), reset_secret.end()) {
+  crypto::init();  // tokens are made before the first connection, and so before the first session
   CHECK(thread < threads);
   CHECK(reset_secret.size() == sizeof(Settings::reset_secret));
 }

@@ -93,7 +93,7 @@ void Edge::abort_all() {
   farewells_.clear();
 }
 
-// --- accept ------------------------------------------------------------------------------------------
+// --- accept --------------------------------------------------------------------------------------
 
 void Edge::on_accepted(Listener& listener, const io::Completion& c) {
   if (c.result >= 0) {
@@ -104,9 +104,10 @@ void Edge::on_accepted(Listener& listener, const io::Completion& c) {
   }
   if (c.result == -ECANCELED) return;
   counters_.accept_errors.add();
-  // Out of descriptors or memory: it passes, and until then trying again at once would only burn time.
-  // Whatever else it is, the relay does not stop accepting for it.
-  if (const auto held = once_.admit(loop_.now(), static_cast<std::uint64_t>(-c.result)); held >= 0) {
+  // Out of descriptors or memory: it passes, and until then trying again at once would only burn
+  // time. Whatever else it is, the relay does not stop accepting for it.
+  if (const auto held = once_.admit(loop_.now(), static_cast<std::uint64_t>(-c.result));
+      held >= 0) {
     log_.warn("edge.accept_failed",
               {{"error", errno_error(-c.result, "accept").what}, {"suppressed", held}});
   }
@@ -149,7 +150,7 @@ void Edge::admit(io::Socket socket, std::uint16_t local_port) {
       .start(loop_.now() + limits_.hello_deadline);
 }
 
-// --- route -------------------------------------------------------------------------------------------
+// --- route ---------------------------------------------------------------------------------------
 
 void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
   const std::vector<std::string_view> alpn(hello.alpn.begin(), hello.alpn.end());
@@ -197,8 +198,8 @@ void Edge::pump(Visitor visitor, std::unique_ptr<flow::Duplex> far) {
   forwards_.add(std::make_unique<Forward>(*this, std::move(visitor))).pump(std::move(far));
 }
 
-void Edge::turn_away(io::Socket socket, const Address& peer, TlsAlert alert, std::string_view reason,
-                     std::string_view) {
+void Edge::turn_away(io::Socket socket, const Address& peer, TlsAlert alert,
+                     std::string_view reason, std::string_view) {
   count_refused(reason);
   farewell(std::move(socket), peer).say(fatal_alert(alert));
 }
@@ -216,7 +217,7 @@ void Edge::refuse_hello(io::Socket socket, const Address& peer, HelloFault fault
   last.say({});
 }
 
-// --- saying so ---------------------------------------------------------------------------------------
+// --- saying so -----------------------------------------------------------------------------------
 
 void Edge::count_refused(std::string_view reason) {
   metrics_.counter("adit_visitors_refused_total", "reason=\"" + std::string(reason) + "\"").add();
@@ -228,7 +229,8 @@ void Edge::log_once(const Address& peer, std::string_view event, std::string_vie
       AddressHash{}(peer.ip) ^ (std::hash<std::string_view>{}(event) * 0x9e3779b97f4a7c15u);
   const auto held = once_.admit(loop_.now(), key);
   if (held < 0) return;
-  log_.info(event, {{"peer", peer.ip.text()}, {"sni", sni}, {"detail", detail}, {"suppressed", held}});
+  log_.info(event,
+            {{"peer", peer.ip.text()}, {"sni", sni}, {"detail", detail}, {"suppressed", held}});
 }
 
 }  // namespace adit::service

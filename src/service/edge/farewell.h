@@ -1,6 +1,6 @@
-// Last words to a visitor: sends a few bytes, ends the direction, and reads what still comes until the peer
-// closes or a short deadline. Closing at once would answer unread bytes with RST, which can overtake the
-// alert and destroy it.
+// Last words to a visitor: sends a few bytes, ends the direction, and reads what still comes until
+// the peer closes or a short deadline. Closing at once would answer unread bytes with RST, which
+// can overtake the alert and destroy it.
 #pragma once
 
 #include "base/bytes.h"

@@ -59,8 +59,9 @@ void Forward::pump(std::unique_ptr<flow::Duplex> far) {
   auto near = std::make_unique<flow::TcpStream>(edge_.loop_, std::move(visitor_->socket),
                                                 std::move(visitor_->early));
   visitor_.reset();
-  pump_ = std::make_unique<flow::Pump>(edge_.loop_, edge_.bulk_, edge_.limits_.pump, std::move(near),
-                                       std::move(far), flow::Pump::Done::to<&Forward::on_done>(this));
+  pump_ =
+      std::make_unique<flow::Pump>(edge_.loop_, edge_.bulk_, edge_.limits_.pump, std::move(near),
+                                   std::move(far), flow::Pump::Done::to<&Forward::on_done>(this));
   pump_->start();
 }
 

@@ -1,5 +1,5 @@
-// Conversations owned by their service: each is one object, found by its address, destroyed by the service
-// when it says that it is over. Counting is free, and nothing outlives the service.
+// Conversations owned by their service: each is one object, found by its address, destroyed by the
+// service when it says that it is over. Counting is free, and nothing outlives the service.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// A session as the relay has it: whose it is, what it was granted, and its streams. Lives over links; without
-// one it waits for the resume window.
+// A session as the relay has it: whose it is, what it was granted, and its streams. Lives over
+// links; without one it waits for the resume window.
 #pragma once
 
 #include <array>
