@@ -64,7 +64,7 @@ struct RelayLimits {
 
 struct RelayConfig {
   std::vector<std::string> domains;  // canonical names of the relay; agents' names stand below them
-  std::vector<ListenConfig> listen = {{Address{IpAddress::any4(), 443}}};
+  std::vector<ListenConfig> listen = {{Address{IpAddress::any6(), 443}}};
   std::string state_dir;
   std::string certificate, key;   // PEM files, both or none; none: a self-signed one
   std::string authorized_agents;  // file; like state_dir and admin empty only before loading

@@ -32,6 +32,9 @@ std::optional<ListenConfig> listen_word(const Node& node, std::string_view path,
     return std::nullopt;
   }
   out.address = *parsed;
+  // A port alone: IPv6 and IPv4 by one socket.
+  if (parsed->ip == IpAddress::any4() && address.find('.') == address.npos)
+    out.address.ip = IpAddress::any6();
   return out;
 }
 
@@ -190,7 +193,10 @@ void add_limit_keys(std::vector<RelayKey>& keys) {
     keys.push_back(duration_key<RelayConfig>({"limits", name, "MS", help}, access, min, max));
   };
   constexpr std::int64_t kDay = 24 * 3600 * 1000;
-  constexpr std::int64_t kWindow = limits::kStreamWindowBytes;
+  // More than the far side's windows could not be under way.
+  constexpr std::int64_t kRetainMin = 64 << 10;
+  constexpr std::int64_t kStream = limits::kStreamWindowBytes;
+  constexpr std::int64_t kSession = limits::kSessionRetainBytesMax;
   number("visitors_per_address", "connections of one source address at a time",
          [](auto& c) -> auto& { return c.limits.visitors_per_address; }, 1, 1'000'000);
   number("half_open", "visitors whose hello is not complete, per thread",
@@ -198,15 +204,16 @@ void add_limit_keys(std::vector<RelayKey>& keys) {
   milliseconds("hello_deadline_ms", "from accept to a whole ClientHello",
                [](auto& c) -> auto& { return c.limits.hello_deadline; }, 100, 600'000);
   number("streams_per_link", "visitors of one agent's session at a time",
-         [](auto& c) -> auto& { return c.limits.streams_per_link; }, 1, 100'000);
+         [](auto& c) -> auto& { return c.limits.streams_per_link; }, 1,
+         limits::kStreamsPerSessionMax);
   number("links_per_key", "links of one agent at a time",
          [](auto& c) -> auto& { return c.limits.links_per_key; }, 1, 64);
   number("retain_stream_bytes", "kept of one stream until the far side has it",
-         [](auto& c) -> auto& { return c.limits.retain_stream_bytes; }, kWindow,
-         std::int64_t{1} << 30);
+         [](auto& c) -> auto& { return c.limits.retain_stream_bytes; }, kRetainMin,
+         kStream);
   number("retain_session_bytes", "kept of all streams of one session",
-         [](auto& c) -> auto& { return c.limits.retain_session_bytes; }, kWindow,
-         std::int64_t{1} << 36);
+         [](auto& c) -> auto& { return c.limits.retain_session_bytes; }, kRetainMin,
+         kSession);
   milliseconds("resume_window_ms", "how long a session waits for a new link",
                [](auto& c) -> auto& { return c.limits.resume_window; }, 0, kDay);
   milliseconds("drain_ms", "how long visitors may finish after SIGTERM",

@@ -33,7 +33,7 @@ TEST(RelayConfig, DefaultsNeedOnlyAName) {
   const RelayConfig& config = loaded.config;
   EXPECT_EQ(config.domains, std::vector<std::string>{"t.example.com"});
   ASSERT_EQ(config.listen.size(), 1u);
-  EXPECT_EQ(config.listen[0], (ListenConfig{{IpAddress::any4(), 443}, true, true}));
+  EXPECT_EQ(config.listen[0], (ListenConfig{{IpAddress::any6(), 443}, true, true}));
   EXPECT_EQ(config.state_dir, "/home/u/.local/state/adit");
   EXPECT_EQ(config.authorized_agents, "/home/u/.local/state/adit/authorized_agents");
   EXPECT_EQ(config.admin, "/home/u/.local/state/adit/admin.sock");
@@ -44,7 +44,7 @@ TEST(RelayConfig, DefaultsNeedOnlyAName) {
 
 constexpr const char* kWholeRelay = R"(
 domain = ["t.example.com", "u.example.net"]
-listen = [":443", "[::]:443/udp", { address = "192.0.2.1:8443", udp = false }]
+listen = [":443", "[2001:db8::7]:443/udp", { address = "192.0.2.1:8443", udp = false }]
 state_dir = "/s"
 certificate = "c.pem"
 key = "k.pem"
@@ -85,7 +85,8 @@ TEST(RelayConfig, ReadsEveryKey) {
   const RelayConfig& config = loaded.config;
   EXPECT_EQ(config.domains.size(), 2u);
   ASSERT_EQ(config.listen.size(), 3u);
-  EXPECT_EQ(config.listen[1], (ListenConfig{{IpAddress::any6(), 443}, false, true}));
+  EXPECT_EQ(config.listen[1],
+            (ListenConfig{{*IpAddress::parse("2001:db8::7"), 443}, false, true}));
   EXPECT_EQ(config.listen[2], (ListenConfig{{IpAddress::v4(192, 0, 2, 1), 8443}, true, false}));
   EXPECT_EQ(config.state_dir, "/s");
   EXPECT_EQ(config.certificate, "c.pem");
@@ -168,7 +169,7 @@ TEST(RelayConfig, ReportsEveryFaultAsATable) {
        "r.toml:2:13: unknown key \"adress\" in [[listen]]; did you mean \"address\"?\n"
        "r.toml:2:30: listen: tcp and udp are both false; leave the listener out\n"
        "r.toml:3:27: listen.tcp: expected true or false, found a whole number\n"
-       "r.toml:3:38: listen: 0.0.0.0:4 is listened on twice\n"},
+       "r.toml:3:38: listen: [::]:4 is listened on twice\n"},
       {"certificate alone", "domain = \"a.b\"\ncertificate = \"c.pem\"\n",
        "r.toml:2:15: certificate: it has no key; give the key, too\n"},
       {"key alone", "domain = \"a.b\"\nkey = \"k.pem\"\n",
@@ -177,7 +178,7 @@ TEST(RelayConfig, ReportsEveryFaultAsATable) {
        "domain = \"a.b\"\n[limits]\nretain_session_bytes = 1048576\nhello_deadline_ms = 1\n"
        "resume_window = 3\n",
        "r.toml:3:24: limits.retain_session_bytes: 1048576 is less than retain_stream_bytes "
-       "(2097152)\n"
+       "(4194304)\n"
        "r.toml:4:21: limits.hello_deadline_ms: 1 is out of range (100 to 600000)\n"
        "r.toml:5:1: unknown key \"resume_window\" in [limits]; did you mean \"resume_window_ms\"?"
        "\n"},
@@ -428,7 +429,7 @@ TEST(Config, PrintsAsTheGoldenTextSays) {
             "domain = [\"a.b\"]\n");
   EXPECT_EQ(print(relay("domain = \"a.b\"\n").config, PrintMode::Effective, kHome),
             R"(domain = ["a.b"]
-listen = ["0.0.0.0:443"]
+listen = ["[::]:443"]
 state_dir = "/home/u/.local/state/adit"
 authorized_agents = "/home/u/.local/state/adit/authorized_agents"
 admin = "/home/u/.local/state/adit/admin.sock"
@@ -446,7 +447,7 @@ half_open = 16384
 hello_deadline_ms = 10000
 streams_per_link = 1024
 links_per_key = 4
-retain_stream_bytes = 2097152
+retain_stream_bytes = 4194304
 retain_session_bytes = 67108864
 resume_window_ms = 30000
 drain_ms = 30000

@@ -6,6 +6,7 @@
 #include "crypto/certificate.h"
 #include "crypto/digest.h"
 #include "crypto/key_file.h"
+#include "io/port_check.h"
 #include "proto/quic/connection.h"
 
 namespace adit::app {
@@ -53,9 +54,12 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
 
 service::RelayPorts make_ports(const RelayConfig& config) {
   service::RelayPorts ports;
+  const bool ipv6 = io::has_ipv6();
   for (const ListenConfig& l : config.listen) {
-    if (l.tcp) ports.tcp.push_back(l.address);
-    if (l.udp) ports.udp.push_back(l.address);
+    Address at = l.address;
+    if (!ipv6 && at.ip == IpAddress::any6()) at.ip = IpAddress::any4();
+    if (l.tcp) ports.tcp.push_back(at);
+    if (l.udp) ports.udp.push_back(at);
   }
   return ports;
 }

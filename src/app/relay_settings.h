@@ -18,6 +18,7 @@ struct SettingsAndFaults {
 // Reads `authorized_agents`; a file that is not there is an empty one.
 SettingsAndFaults make_settings(const RelayConfig& config);
 
+// [::] becomes 0.0.0.0 on a machine without IPv6.
 service::RelayPorts make_ports(const RelayConfig& config);
 
 struct RelayIdentity {

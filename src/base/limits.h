@@ -73,13 +73,17 @@ inline constexpr std::size_t kStreamsPerSessionMax = 1024;
 inline constexpr std::size_t kLinksPerKeyMax = 4;       // the oldest is closed beyond it
 inline constexpr std::size_t kUnauthenticatedLinksMax = 1024;  // in handshake or before HELLO
 // What a sender keeps of one stream until the far side has handed it on: 1 bandwidth-delay product
-// at 160 Mbit/s and 100 ms.
-inline constexpr std::size_t kStreamRetainBytesMax = 2_MiB;
+// at 320 Mbit/s and 100 ms.
+inline constexpr std::size_t kStreamRetainBytesMax = 4_MiB;
 inline constexpr std::size_t kSessionRetainBytesMax = 64_MiB;
 // Flow-control credit that a receiver gives on one stream: what it may have to buffer when the
 // socket behind it does not take anything.
-inline constexpr std::size_t kStreamWindowBytes = 1_MiB;
-inline constexpr std::size_t kLinkWindowBytes = 16_MiB;
+inline constexpr std::size_t kStreamWindowBytes = 4_MiB;
+// Credit for all streams of a link together. A sender has never more under way, or lying unread at
+// the receiver, than it retains; with credit for all of that, and for the preambles and the control
+// channel besides, streams that nobody reads cannot stop the others: how a session shares what it
+// may retain (session.h) decides alone.
+inline constexpr std::size_t kLinkWindowBytes = kSessionRetainBytesMax + 4_MiB;
 inline constexpr Duration kLinkHandshakeDeadline = 10s;
 // From handshake to HELLO, from HELLO to WELCOME
 inline constexpr Duration kHelloFrameDeadline = 10s;
@@ -103,6 +107,9 @@ static_assert(kStreamWindowBytes <= kStreamRetainBytesMax,
               "what is in flight towards a blocked receiver must fit what the sender retains");
 static_assert(kStreamRetainBytesMax * 16 <= kSessionRetainBytesMax,
               "a few bulk streams must not use up a session");
+static_assert(kSessionRetainBytesMax + kStreamsPerSessionMax * kPreambleBytesMax <
+                  kLinkWindowBytes,
+              "streams that are not read would block the link");
 static_assert(kHelloBytesMax <= kStreamRetainBytesMax);
 static_assert(kLinkKeepAlive * 2 < kLinkIdleTimeout, "one lost PING must not end a link");
 static_assert(kLinkIdleTimeout < kSessionResumeWindow,

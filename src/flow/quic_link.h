@@ -40,6 +40,7 @@ class QuicLink final : public Carrier, public ListNode<QuicLink> {
   Status migrate(DatagramPort& port, const quic::Path& path);
   void on_port_writable() { loop_.run_later(flush_); }
   quic::Connection& connection() { return *connection_; }
+  const quic::Connection& connection() const { return *connection_; }
 
   Status send_control(Bytes bytes) override;
   Result<CarrierStream> open_stream() override;

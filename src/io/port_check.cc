@@ -1,5 +1,6 @@
 #include "io/port_check.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -24,11 +25,15 @@ int try_bind(const Address& at, PortKind kind) {
   // Connections of an earlier run in TIME_WAIT do not count; a listener does, with this option too.
   const int on = 1;
   if (kind == PortKind::Tcp) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const int off = 0;  // as the listener will be: IPv4 as well
+  if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   const SockAddr name(at);
   return ::bind(fd.get(), &name.any, name.size) == 0 ? 0 : errno;
 }
 
 }  // namespace
+
+bool has_ipv6() { return try_bind(Address{IpAddress::any6(), 0}, PortKind::Udp) == 0; }
 
 Status check_port_free(const Address& at, PortKind kind) {
   if (at.port == 0) return {};

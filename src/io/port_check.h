@@ -15,4 +15,7 @@ enum class PortKind { Tcp, Udp };
 // the kernel has dropped its io_uring. Blocking: for start-up, before the first loop runs.
 Status check_port_free(const Address& at, PortKind kind);
 
+// Whether the kernel, or the container's, makes sockets of IPv6 (ipv6.disable=1 takes them away).
+bool has_ipv6();
+
 }  // namespace adit::io

@@ -130,6 +130,53 @@ TEST(Tunnel, DrainEndsAtItsDeadline) {
   EXPECT_TRUE(t.run_until([&] { return !t.relay.running() && t.ended(visitor); }, 500ms));
 }
 
+// Paused downloads fill their own windows, and a fair part of what the session retains, and nothing
+// else: the link goes on for everybody.
+TEST(Tunnel, VisitorsThatDoNotReadStopNobodyElse) {
+  World world(21);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  constexpr std::size_t kStalled = 200;
+  std::size_t first = 0;
+  for (std::size_t i = 0; i < kStalled; ++i) {
+    const std::size_t visit = t.visit(i % 2, 0, 16'000'000, true, 24h);
+    if (i == 0) first = visit;
+  }
+  world.run_for(1min);
+  EXPECT_GE(t.agent.retained(), limits::kSessionRetainBytesMax / 2);  // they are stuck indeed
+  EXPECT_LE(t.agent.retained(), limits::kSessionRetainBytesMax);
+  const std::size_t one = t.visit(0, 10'000, 1'000'000), two = t.visit(1, 1'000'000, 10'000);
+  EXPECT_TRUE(t.run_until([&] { return t.whole(one) && t.whole(two); }, 30s)) << t.report();
+  for (std::size_t i = 0; i < kStalled; ++i) t.visits[first + i].visitor->abort();
+  EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 10s)) << t.report();
+}
+
+// After some seconds without a network its return is noticed within a second, by whichever side has
+// something to send.
+TEST(Tunnel, GoesOnSoonAfterABlackout) {
+  for (const bool upload : {false, true}) {
+    for (const Duration away : {2s, 5s, 8s, 10s}) {
+      World world(22);
+      TunnelWorld t(world);
+      ASSERT_TRUE(t.start());
+      world.set_link(t.relay_host, t.agent_host, {.delay = 20ms, .bandwidth = 4'000'000});
+      const std::size_t visit = upload ? t.visit(0, 60'000'000, 0) : t.visit(0, 0, 60'000'000);
+      world.run_for(2s);
+      world.cut(t.relay_host, t.agent_host);
+      world.run_for(away);
+      world.heal(t.relay_host, t.agent_host);
+      const auto moved = [&] {
+        return upload ? t.service.of(t.visits[visit].plan.number).received
+                      : t.visits[visit].visitor->verifier().received();
+      };
+      const std::uint64_t before = moved();
+      EXPECT_TRUE(t.run_until([&] { return moved() > before + 200'000; }, 1500ms))
+          << upload << " " << away / 1s;
+      EXPECT_EQ(seen(t).offline, 0u);
+    }
+  }
+}
+
 // A route through a tunnel: packets of the size that discovery had found vanish from now on.
 TEST(Tunnel, PathThatBeginsToSwallowLargePackets) {
   World world(18);
@@ -205,6 +252,29 @@ TEST(Tunnel, SameKeyTakesTheNamesOver) {
   const std::size_t late = t.visit(0, 100, 100);
   EXPECT_TRUE(t.run_until([&] { return there.of(late).whole(); }, 5s));
   EXPECT_TRUE(t.visits[late].visitor->finished(100));
+}
+
+// Two machines with one key: the one started last has the names for good, and the other takes them
+// back when they are free.
+TEST(Tunnel, SupersededAgentGivesWayUntilTheOtherIsGone) {
+  World world(5);
+  TunnelWorld t(world);
+  SecondAgent second(t);
+  ASSERT_TRUE(t.start());
+  second.process.start();
+  ASSERT_TRUE(t.run_until([&] { return second.process.live(); }, 1s));
+  world.run_for(10min);
+  EXPECT_TRUE(second.process.live());
+  EXPECT_EQ(second.process.seen[std::string(kRelay)].offline, 0u);
+  EXPECT_EQ(seen(t).online, 1u);
+  EXPECT_GE(seen(t).refused.size(), 8u);
+  EXPECT_EQ(seen(t).refused.back(), "superseded");
+
+  second.process.kill();
+  EXPECT_TRUE(t.run_until([&] { return t.agent.live(); },
+                          limits::kLinkIdleTimeout + limits::kSessionResumeWindow +
+                              limits::kReconnectDelayMax + 1s));
+  expect_visits_work(t);
 }
 
 TEST(Tunnel, AgentThatLostItsMemoryTakesItsNamesBack) {

@@ -301,11 +301,12 @@ bool TunnelWorld::start(Duration limit) {
   return run_until([this] { return agent.live(); }, limit);
 }
 
-std::size_t TunnelWorld::visit(std::size_t host, std::uint64_t up, std::uint64_t down, bool hold) {
+std::size_t TunnelWorld::visit(std::size_t host, std::uint64_t up, std::uint64_t down, bool hold,
+                               Duration read_pause) {
   const VisitPlan plan{visits.size(), up, down, hold};
   const ByteVector none;
-  const VisitorPlan sent =
-      visitor_plan(passthrough_ ? client_hello(agent.own_name()) : none, plan);
+  VisitorPlan sent = visitor_plan(passthrough_ ? client_hello(agent.own_name()) : none, plan);
+  sent.read_pause = read_pause;
   const Address to = passthrough_ ? relay_address : Address{IpAddress::loopback4(), kProxyPort};
   visits.push_back({plan, std::make_unique<Visitor>(visitor_hosts[host]->loop(), to, sent)});
   visits.back().visitor->start();

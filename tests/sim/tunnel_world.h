@@ -161,7 +161,9 @@ class TunnelWorld {
     return world.run_until(done, limit);
   }
   // A visitor from host `host`; numbered from 0. Returns its index. `hold`: it stays open.
-  std::size_t visit(std::size_t host, std::uint64_t up, std::uint64_t down, bool hold = false);
+  // `read_pause`: it reads no more for so long after each receive.
+  std::size_t visit(std::size_t host, std::uint64_t up, std::uint64_t down, bool hold = false,
+                    Duration read_pause = {});
   // The same for another name, which is served elsewhere.
   std::size_t visit_name(std::size_t host, const std::string& name, std::uint64_t up,
                          std::uint64_t down);

@@ -186,6 +186,7 @@ ByteVector to_json(const Hello& m) {
     json_array_append_new(services, o);
   }
   json_object_set_new(j.get(), "services", services);
+  if (m.yields) json_object_set_new(j.get(), "yields", json_true());
   if (m.resume) {
     json_t* o = json_object();
     json_object_set_new(o, "session", text_of(m.resume->session));
@@ -251,6 +252,7 @@ Result<Hello> parse_hello(Bytes body) {
     out.services.push_back({number, s.text("kind", 16), s.names("names")});
     m.take_error(s);
   }
+  out.yields = m.flag("yields");
   if (const json_t* resume = m.object("resume")) {
     Members r(resume, "HELLO resume");
     ResumeRequest q;

@@ -47,6 +47,9 @@ struct Hello {
   unsigned version = kProtocolVersion;
   std::string software;
   std::vector<ServiceWanted> services;
+  // Asked by an agent that was superseded: refused ("superseded") while another session of the same
+  // key has one of the names, so that two agents with one key do not fight for ever.
+  bool yields = false;
   std::optional<ResumeRequest> resume;
 };
 

@@ -17,6 +17,7 @@ Hello full_hello() {
   m.software = "adit 0.1";
   m.services.push_back({ServiceNumber{1}, "tls", {}});
   m.services.push_back({ServiceNumber{UINT32_MAX}, "tls", {"a.example.net", "*.b.example.net"}});
+  m.yields = true;
   ResumeRequest r;
   r.session = "abcdefghijklmnop";
   r.proof = ByteVector(32, 0x5a);
@@ -37,6 +38,7 @@ TEST(LinkMessages, HelloRoundTrip) {
   EXPECT_EQ(back->services[1].number, m.services[1].number);
   EXPECT_EQ(back->services[1].kind, "tls");
   EXPECT_EQ(back->services[1].names, m.services[1].names);
+  EXPECT_TRUE(back->yields);
   ASSERT_TRUE(back->resume);
   EXPECT_EQ(back->resume->session, m.resume->session);
   EXPECT_EQ(back->resume->proof, m.resume->proof);

@@ -79,6 +79,7 @@ int on_acked(ngtcp2_conn*, std::int64_t id, std::uint64_t offset, std::uint64_t 
              void*) {
   auto& connection = *static_cast<Impl*>(impl);
   connection.black_hole.progressed();
+  connection.acknowledged = true;
   Streams& streams = connection.streams;
   if (Stream* s = streams.find(id)) streams.record_acked(*s, offset + size);
   return 0;

@@ -3,6 +3,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -10,6 +11,10 @@
 #include "crypto/tls_native.h"
 #include "proto/quic/callbacks.h"
 #include "proto/quic/impl.h"
+
+// Not in the library's public header: what its own timer calls when the probe time-out is over.
+// Sends probes whatever the congestion window says, which a PING of its keep-alive does not.
+extern "C" int ngtcp2_conn_on_loss_detection_timer(ngtcp2_conn* conn, ngtcp2_tstamp ts);
 
 namespace adit::quic {
 namespace {
@@ -155,7 +160,20 @@ void Connection::Impl::feed(const Path& path, std::uint8_t ecn, Bytes datagram, 
                               timestamp(now));
   }
   note_stopped();
+  note_answer(now);
   after_input(rv, now);
+}
+
+void Connection::Impl::note_answer(Instant now) {
+  const bool stream_data = std::exchange(acknowledged, false);
+  if (!unanswered.waits()) return;
+  ngtcp2_conn_info info;
+  ngtcp2_conn_get_conn_info(conn.get(), &info);
+  if (stream_data || info.bytes_in_flight == 0) {
+    unanswered.acknowledged();
+  } else {
+    unanswered.heard(Duration(static_cast<std::int64_t>(info.smoothed_rtt)), now);
+  }
 }
 
 void Connection::Impl::on_deadline(Instant now) {
@@ -168,7 +186,12 @@ void Connection::Impl::on_deadline(Instant now) {
   ngtcp2_conn_info info;
   ngtcp2_conn_get_conn_info(conn.get(), &info);
   black_hole.check(info.bytes_in_flight, now);
-  after_input(ngtcp2_conn_handle_expiry(conn.get(), timestamp(now)), now);
+  int rv = ngtcp2_conn_handle_expiry(conn.get(), timestamp(now));
+  if (rv == 0 && unanswered.probe_due(now))
+    rv = unanswered.gives_up()
+             ? NGTCP2_ERR_IDLE_CLOSE
+             : ngtcp2_conn_on_loss_detection_timer(conn.get(), timestamp(now));
+  after_input(rv, now);
 }
 
 // What the callbacks recorded and could not do themselves.
@@ -203,7 +226,8 @@ void Connection::Impl::note_path() {
 
 Instant Connection::Impl::next_deadline() const {
   switch (phase) {
-    case Phase::Open: return instant(ngtcp2_conn_get_expiry(conn.get()));
+    case Phase::Open:
+      return std::min(instant(ngtcp2_conn_get_expiry(conn.get())), unanswered.next_probe());
     case Phase::Closing:
     case Phase::Draining: return finished_at;
     case Phase::Finished: return Instant::never();
@@ -322,6 +346,8 @@ PathStats Connection::stats() const {
           .bytes_in_flight = info.bytes_in_flight,
           .congestion_window_bytes = info.cwnd};
 }
+
+Instant Connection::unanswered_since() const { return impl_->unanswered.since(); }
 
 std::vector<Connection::IdChange> Connection::take_id_changes() {
   return std::exchange(impl_->id_changes, {});

@@ -166,6 +166,9 @@ class Connection {
   Result<ByteVector> export_keying_material(std::string_view label, Bytes context,
                                             std::size_t n) const;
   PathStats stats() const;
+  // When the first packet was sent that asks for an answer and behind which nothing has been
+  // received; never(): there is none.
+  Instant unanswered_since() const;
   // Connection ids by which the peer may address us, to be kept in the endpoint's map. Changes
   // since the last call.
   struct IdChange { ConnectionId id; bool added; };

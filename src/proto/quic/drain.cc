@@ -109,7 +109,12 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
     held->ecn = info.ecn;
     break;
   }
-  if (wrote && phase == Phase::Open) ngtcp2_conn_update_pkt_tx_time(conn.get(), timestamp(now));
+  if (wrote && phase == Phase::Open) {
+    ngtcp2_conn_update_pkt_tx_time(conn.get(), timestamp(now));
+    ngtcp2_conn_info sent;
+    ngtcp2_conn_get_conn_info(conn.get(), &sent);
+    unanswered.sent(sent.bytes_in_flight, now);
+  }
   return batch.size() > 0 ? batch.outgoing() : drain_close(buffer);
 }
 

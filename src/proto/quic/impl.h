@@ -15,6 +15,7 @@
 #include "crypto/tls_context.h"
 #include "proto/quic/connection.h"
 #include "proto/quic/crypto_guard.h"
+#include "proto/quic/path_watch.h"
 #include "proto/quic/streams.h"
 
 struct ngtcp2_callbacks;
@@ -27,8 +28,6 @@ struct ngtcp2_transport_params;
 
 namespace adit::quic {
 
-// RFC 9000 §14: an Ethernet frame less IPv6 and UDP headers; path MTU discovery finds what is less.
-inline constexpr std::size_t kPacketBytesMax = 1452;
 inline constexpr std::size_t kDatagramQueueMax = 64;
 inline constexpr std::size_t kReasonBytesMax = 512;
 // A Retry token is used at once by the client that got it.
@@ -79,32 +78,6 @@ class Randomness {
   std::optional<Prng> prng_;
 };
 
-// Notices that a path swallows packets larger than the smallest that QUIC needs, after discovery
-// had found that it carries them (RFC 8899 §4.3): a route through a tunnel, say. Small packets
-// still come and go then, so the connection would live and move nothing.
-class BlackHole {
- public:
-  // Bytes of the largest packet to be sent now.
-  std::size_t packet_bytes_max() const { return small_ ? kSmall : kPacketBytesMax; }
-  // A packet that is no probe of path MTU discovery.
-  void sent(std::size_t bytes, Instant now) {
-    if (bytes > kSmall && waiting_since_ == Instant::never()) waiting_since_ = now;
-  }
-  void received() { ++heard_; }
-  // The peer has acknowledged stream data.
-  void progressed() { waiting_since_ = Instant::never(), heard_ = 0; }
-  void path_changed() { *this = BlackHole(); }
-  // On the connection's timer, which runs while anything is unacknowledged.
-  void check(std::uint64_t bytes_in_flight, Instant now);
-
- private:
-  static constexpr std::size_t kSmall = 1200;  // RFC 9000 §14
-  Instant waiting_since_ = Instant::never();   // the first large packet since the last progress
-  std::uint64_t heard_ = 0;                    // datagrams since then
-  bool small_ = false;
-  Instant small_until_;
-};
-
 enum class Phase : std::uint8_t {
   Open,
   Closing,   // RFC 9000 §10.2.1: our CONNECTION_CLOSE is repeated when the peer goes on sending
@@ -123,6 +96,7 @@ struct Connection::Impl {
   Status start_server(const crypto::TlsContext& tls, Bytes initial, const Path& path, Instant now);
   Status adopt_tls(const crypto::TlsContext& tls, const std::string& host);
   void begin(const Path& path);
+  void note_answer(Instant now);
   ConnectionId new_id();
   void feed(const Path& path, std::uint8_t ecn, Bytes datagram, Instant now);
   void after_input(int rv, Instant now);
@@ -191,6 +165,7 @@ struct Connection::Impl {
   bool handshake_done = false;
   bool stateless_reset = false;
   bool path_validated = false;
+  bool acknowledged = false;               // stream data, in the datagram being fed
   Path told_path;
 
   // A packet that did not fit the batch it was written for.
@@ -202,6 +177,7 @@ struct Connection::Impl {
   };
   std::unique_ptr<Held> held;
   BlackHole black_hole;
+  Unanswered unanswered;
 
   Phase phase = Phase::Open;
   ByteVector close_packet;

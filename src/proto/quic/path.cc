@@ -63,25 +63,6 @@ Path current_path(ngtcp2_conn* conn) {
   return path_of(copy);
 }
 
-namespace {
-// Longer than a few probe timeouts on a slow path; a visitor has noticed by then, but is still
-// there.
-constexpr Duration kBlackHoleAfter = 2s;
-// The peer is there and answers: else nothing says that size is the matter.
-constexpr std::uint64_t kBlackHoleHeard = 2;
-constexpr Duration kTryLargeAgain = 10min;  // RFC 8899 §5.1.1, PMTU_RAISE_TIMER
-}  // namespace
-
-void BlackHole::check(std::uint64_t bytes_in_flight, Instant now) {
-  if (small_ && now >= small_until_) small_ = false;
-  if (bytes_in_flight == 0) progressed();  // what was sent belonged to streams that are reset
-  if (waiting_since_ == Instant::never() || now - waiting_since_ < kBlackHoleAfter) return;
-  if (heard_ < kBlackHoleHeard) return;
-  small_ = true;
-  small_until_ = now + kTryLargeAgain;
-  progressed();
-}
-
 Instant instant(std::uint64_t t) {
   return t > static_cast<std::uint64_t>(INT64_MAX) ? Instant::never()
                                                    : Instant{static_cast<std::int64_t>(t)};

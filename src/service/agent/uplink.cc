@@ -124,6 +124,7 @@ link::Hello Uplink::make_hello(UplinkLink& link) {
   hello.software = "adit";
   for (const LocalServiceSettings& s : shared_.services.settings())
     hello.services.push_back({s.number, "tls", s.names});
+  hello.yields = yields_;
   if (session_) {
     auto exported =
         link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
@@ -152,6 +153,7 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
     session_id_ = welcome.session;
     secret_ = welcome.secret;
   }
+  yields_ = false;
   affinity_ = welcome.affinity;
   resume_window_ = std::chrono::milliseconds(
       std::min<std::uint64_t>(welcome.resume_window_ms, 24 * 3600 * 1000));
@@ -185,6 +187,7 @@ void Uplink::on_refused(UplinkLink&, const link::Refused& refused) {
   retry_after_ =
       std::chrono::milliseconds(std::min<std::uint64_t>(refused.retry_after_ms, 3600'000));
   if (!refused.again) retry_after_ = std::max<Duration>(*retry_after_, 5s);
+  if (yields_) retry_after_ = limits::kReconnectDelayMax;
   shared_.log.error("agent.refused",
                     {{"relay", label_}, {"code", refused.code}, {"text", refused.text}});
   shared_.events.on_refused(label_, refused);
@@ -236,7 +239,8 @@ void Uplink::after_live_lost(const flow::CarrierDown& down) {
   shared_.events.on_offline(label_, why);
   if (by_relay && (code == link::CloseCode::Superseded || code == link::CloseCode::Refused)) {
     // Another agent holds this key's names, or the key is not wanted: coming back at once would
-    // fight.
+    // fight. From now on the other is asked for no more than it leaves.
+    yields_ = code == link::CloseCode::Superseded;
     drop_session();
     retry_after_ = limits::kReconnectDelayMax;
     return wait(why);

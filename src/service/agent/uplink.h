@@ -105,6 +105,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   Duration delay_{};        // of the next wait, before jitter
   Instant live_since_;
   std::optional<Duration> retry_after_;
+  bool yields_ = false;     // another agent with our key took our names
 
   io::ResolveRequest request_;
   std::vector<Address> addresses_;

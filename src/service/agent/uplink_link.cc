@@ -9,11 +9,12 @@ namespace adit::service {
 
 namespace {
 
-// With a PING every kLinkKeepAlive, silence for this long means that the path is gone; moving to
-// another socket is cheap and mends a changed address or a NAT that forgot us.
-constexpr Duration kSilenceBeforeMove = limits::kLinkKeepAlive + 1500ms;
-static_assert(kSilenceBeforeMove * 2 < limits::kLinkIdleTimeout,
-              "two moves before the link is given up");
+// Nothing has come back for what was sent this long ago, less two round trips: the path is gone.
+// Moving to another socket is cheap and mends a changed address or a NAT that forgot us. Each
+// further move waits twice as long, since it uses up a connection id that the relay has to replace.
+constexpr Duration kUnansweredBeforeMove = 1500ms;
+static_assert(limits::kLinkKeepAlive + kUnansweredBeforeMove * 3 < limits::kLinkIdleTimeout,
+              "two moves before an idle link is given up");
 // Streams that may overtake WELCOME; more is not a matter of order.
 constexpr std::size_t kEarlyStreamsMax = limits::kStreamsPerSessionMax;
 
@@ -61,7 +62,7 @@ UplinkLink::UplinkLink(io::Loop& loop, UplinkOwner& owner, io::Socket socket, co
       writable_(io::Op::Handler::to<&UplinkLink::on_writable>(this)),
       deadline_(loop, Delegate<void()>::to<&UplinkLink::on_deadline>(this)),
       watch_(loop, Delegate<void()>::to<&UplinkLink::on_watch>(this)),
-      heard_(loop.now()) {}
+      move_wait_(kUnansweredBeforeMove) {}
 
 UplinkLink::~UplinkLink() = default;
 
@@ -69,7 +70,7 @@ UplinkLink::~UplinkLink() = default;
 
 void UplinkLink::on_datagrams(const io::Completion& c) {
   if (c.result > 0) {
-    heard_ = loop_.now();
+    move_wait_ = kUnansweredBeforeMove;
     quic_->feed(quic::Path{local_, relay_}, c.ecn, c.data, c.segment_bytes);
   }
   if (c.more) return;
@@ -80,6 +81,7 @@ void UplinkLink::on_datagrams(const io::Completion& c) {
 }
 
 Result<std::size_t> UplinkLink::send(const quic::Outgoing& batch) {
+  if (live() && !watch_.armed()) watch_.set(loop_.now() + move_wait_);
   // The socket is connected: no addresses.
   return loop_.send_datagrams(socket_, io::DatagramBatch{relay_, Address{}, batch.bytes,
                                                          batch.segment_bytes, batch.ecn});
@@ -94,9 +96,12 @@ void UplinkLink::on_writable(const io::Completion& c) {
 }
 
 void UplinkLink::on_watch() {
-  const Duration silent = loop_.now() - heard_;
-  if (silent < kSilenceBeforeMove) return watch_.set(heard_ + kSilenceBeforeMove);
-  watch_.set(loop_.now() + kSilenceBeforeMove);
+  const Instant since = quic_->connection().unanswered_since();
+  if (since == Instant::never()) return;  // the next packet sent sets the watch again
+  const Instant due = since + move_wait_ + 2 * quic_->stats().rtt;
+  if (loop_.now() < due) return watch_.set(due);
+  move_wait_ *= 2;
+  watch_.set(since + move_wait_);
   // A socket may be refused now (no address at all); the next look tries again.
   static_cast<void>(move_socket());
 }
@@ -156,7 +161,6 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       if (auto ok = owner_.on_welcome(*this, *welcome); !ok) return ok;
       state_ = *to;
       deadline_.stop();
-      watch_.set(loop_.now() + kSilenceBeforeMove);
       for (flow::CarrierStream id : std::exchange(early_, {})) {
         on_stream_opened(id);
         on_stream_readable(id);

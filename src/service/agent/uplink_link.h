@@ -1,5 +1,6 @@
-// One link of an uplink: its UDP socket, its QUIC connection, the control channel. When nothing is
-// heard it moves to a fresh socket (a new address, or a NAT that forgot us) before it gives up.
+// One link of an uplink: its UDP socket, its QUIC connection, the control channel. When nothing
+// comes back it moves to a fresh socket (a new address, or a NAT that forgot us) before it gives
+// up.
 #pragma once
 
 #include <memory>
@@ -96,8 +97,8 @@ class UplinkLink final : private flow::CarrierListener, private flow::DatagramPo
   std::vector<flow::CarrierStream> early_;   // streams that overtook WELCOME
   std::optional<link::Refused> refused_;
   io::Timer deadline_;                       // of the handshake and of WELCOME
-  io::Timer watch_;                          // silence
-  Instant heard_;
+  io::Timer watch_;                          // for an answer to what was sent
+  Duration move_wait_;
 };
 
 }  // namespace adit::service

@@ -22,9 +22,12 @@ NameAuthority::Outcome NameAuthority::claim(const ClaimRequest& request) {
   // All or none: first whether another key stands in the way, then the claims.
   for (const GrantedName& n : request.names) {
     const route::NameOwner* owner = table_.owner_of(n.pattern);
-    if (owner == nullptr || owner->key_id == request.key_id) continue;
+    if (owner == nullptr) continue;
+    const bool same_key = owner->key_id == request.key_id;
+    if (same_key && !request.yields) continue;
     out.answer.refused_name = n.pattern;
-    out.answer.refused_code = route::name(route::ClaimVerdict::TakenByOther);
+    out.answer.refused_code =
+        same_key ? kSuperseded : route::name(route::ClaimVerdict::TakenByOther);
     return out;
   }
   for (const GrantedName& n : request.names) {

@@ -16,16 +16,21 @@
 namespace adit::service {
 
 // All names of a session, claimed together: all or none.
+// Why a claim that yields was refused; also the code that the agent gets.
+inline constexpr std::string_view kSuperseded = "superseded";
+
 struct ClaimRequest {
   std::uint32_t thread = 0;  // that holds the session
   std::uint64_t session = 0;
   std::string key_id;
   std::vector<GrantedName> names;
+  bool yields = false;  // to sessions of the same key
 };
 
 struct ClaimAnswer {
   std::uint64_t session = 0;
-  // Empty: all are ours. Else the name that is not, and why ("taken_by_other", "too_many").
+  // Empty: all are ours. Else the name that is not, and why ("taken_by_other", "superseded",
+  // "too_many").
   std::string refused_name, refused_code;
 };
 

@@ -156,7 +156,7 @@ void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
       loop_, number, link.key(), limits,
       Delegate<void(RelaySession&)>::to<&Tunnel::on_window_over>(this));
   pending.session->set_names(names);
-  fabric_.claim(ClaimRequest{fabric_.index(), number, id, std::move(names)});
+  fabric_.claim(ClaimRequest{fabric_.index(), number, id, std::move(names), hello.yields});
   pending_.emplace(number, std::move(pending));
 }
 
@@ -167,6 +167,10 @@ void Tunnel::on_claimed(const ClaimAnswer& answer) {
   pending_.erase(found);
   if (!answer.refused_code.empty()) {
     if (pending.link != nullptr) {
+      if (answer.refused_code == kSuperseded)
+        return refuse(*pending.link, kSuperseded,
+                      "another agent with the same key serves \"" + answer.refused_name + "\"",
+                      true);
       refuse(*pending.link, "name_taken",
              "another agent has the name \"" + answer.refused_name + "\" (" + answer.refused_code +
                  ")", true);
