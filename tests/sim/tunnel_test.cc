@@ -117,6 +117,30 @@ TEST(Tunnel, RelayDrains) {
   expect_visits_work(t);
 }
 
+// The visitor, or the service, is through and gone; what it said is still on its way to the other
+// side of the tunnel when one of them is told to stop.
+TEST(Tunnel, DrainingLosesNothingThatWasTaken) {
+  for (const bool relay_stops : {false, true}) {
+    for (const bool upload : {false, true}) {
+      World world(23);
+      TunnelWorld t(world);
+      ASSERT_TRUE(t.start());
+      world.set_link(t.relay_host, t.agent_host, {.delay = 20ms, .bandwidth = 2'000'000});
+      const std::size_t visit = upload ? t.visit(0, 1'000'000, 0) : t.visit(0, 0, 1'000'000);
+      world.run_for(500ms);
+      if (relay_stops) {
+        t.relay.drain(30s);
+      } else {
+        t.agent.stop(30s);
+      }
+      EXPECT_TRUE(t.run_until([&] { return t.whole(visit); }, 10s))
+          << relay_stops << upload << " " << t.report();
+      EXPECT_TRUE(t.run_until(
+          [&] { return relay_stops ? !t.relay.running() : !t.agent.running(); }, 2s));
+    }
+  }
+}
+
 TEST(Tunnel, DrainEndsAtItsDeadline) {
   World world(4);
   TunnelWorld t(world);

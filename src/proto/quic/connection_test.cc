@@ -175,7 +175,7 @@ TEST(QuicConnection, HandshakeHasADeadline) {
 // --- datagrams ---
 
 TEST(QuicConnection, Datagrams) {
-  TestLink link(11);
+  TestLink link(11, {.bytes_max = 1452});
   link.start();
   EXPECT_EQ(link.client.connection->send_datagram(as_bytes("early")).error().code, EMSGSIZE);
   ASSERT_TRUE(link.handshake());
@@ -243,12 +243,34 @@ TEST(QuicConnection, SurvivesNatRebinding) {
   EXPECT_EQ(link.client.first<PathChanged>(), nullptr);
 }
 
-TEST(QuicConnection, DiscoversThePathMtuAndSendsBatches) {
+// A path of jumbo frames, which carries larger packets than the probe of Ethernet's size found.
+TEST(QuicConnection, UsesJumboFrames) {
   TestLink link(15);
+  ASSERT_TRUE(link.handshake());
+  ASSERT_TRUE(link.transfer(4 << 20, 4 << 20));
+  for (const End* end : {&link.client, &link.server}) {
+    const auto& sizes = end->datagram_sizes;
+    EXPECT_EQ(*std::max_element(sizes.begin(), sizes.end()), 8952u);
+    EXPECT_GT(std::ranges::count(sizes, 8952u), 300);
+  }
+}
+
+// Probes that are too large cost themselves and nothing else.
+TEST(QuicConnection, ProbesThatVanishTakeNothingWithThem) {
+  TestLink link(15, {.bytes_max = 1452});
   ASSERT_TRUE(link.handshake());
   ASSERT_TRUE(link.transfer(4 << 20, 0));
   const auto& sizes = link.client.datagram_sizes;
-  EXPECT_EQ(*std::max_element(sizes.begin(), sizes.end()), 1452u);
+  EXPECT_LE(std::ranges::count(sizes, 8952u), 3);
+  EXPECT_EQ(link.client.connection->stats().packets_lost, 0u);
+}
+
+TEST(QuicConnection, DiscoversThePathMtuAndSendsBatches) {
+  TestLink link(15, {.bytes_max = 1452});
+  ASSERT_TRUE(link.handshake());
+  ASSERT_TRUE(link.transfer(4 << 20, 0));
+  const auto& sizes = link.client.datagram_sizes;
+  EXPECT_GT(std::ranges::count(sizes, 1452u), 2000);
   // Batches are what makes GSO pay: far fewer calls of send than datagrams.
   EXPECT_LT(link.client.batches * 4, sizes.size());
   EXPECT_GT(link.client.connection->stats().rtt, 15ms);

@@ -23,10 +23,15 @@ class Batch {
   }
 
   std::size_t size() const { return used_; }
-  bool has_room() const {
-    return !ended_ && segments_ < kSegmentsMax && buffer_.size() - used_ >= kPacketBytesMax;
+  // For a packet of so many bytes.
+  bool has_room(std::size_t bytes) const {
+    return !ended_ && segments_ < kSegmentsMax && buffer_.size() - used_ >= bytes;
   }
-  MutableBytes room() const { return buffer_.subspan(used_, kPacketBytesMax); }
+  MutableBytes room() const {
+    return buffer_.subspan(used_, std::min(buffer_.size() - used_, kPacketBytesMax));
+  }
+  // What follows goes with the next batch.
+  void end() { ended_ = true; }
 
   // The packet written to room(): false where it has to go with the next batch.
   bool take(std::size_t size, const Path& path, std::uint8_t ecn) {
@@ -73,7 +78,7 @@ struct Connection::Impl::Piece {
 };
 
 Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
-  CHECK(buffer.size() >= kPacketBytesMax);
+  CHECK(buffer.size() >= kPacketBytesUsual);
   give_stream_credit();
   if (phase != Phase::Open) return drain_close(buffer);
   drop_oversized_datagrams();
@@ -81,17 +86,21 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
   if (held) {
     std::copy_n(held->bytes.begin(), held->size, batch.room().begin());
     batch.take(held->size, held->path, held->ecn);
+    // A probe of path MTU discovery: where it fits nowhere it takes no other packet with it.
+    if (held->size > usual_packet_bytes()) batch.end();
     held.reset();
   }
   // Pacing (RFC 9002 §7.7): a burst of this size now, the next one when next_deadline() says so.
-  const std::size_t quantum = std::max(ngtcp2_conn_get_send_quantum(conn.get()), kPacketBytesMax);
+  const std::size_t quantum =
+      std::max(ngtcp2_conn_get_send_quantum(conn.get()), kPacketBytesUsual);
   const std::size_t before = batch.size();
   bool wrote = false;
-  while (batch.has_room() && batch.size() - before < quantum) {
+  while (batch.has_room(usual_packet_bytes()) && batch.size() - before < quantum) {
     ngtcp2_path_storage path;
     ngtcp2_path_storage_zero(&path);
     ngtcp2_pkt_info info{};
-    const MutableBytes room = batch.room().first(black_hole.packet_bytes_max());
+    const MutableBytes all = batch.room();
+    const MutableBytes room = all.first(std::min(all.size(), black_hole.packet_bytes_max()));
     const std::ptrdiff_t n = write_packet(path, info, room, now);
     streams.unpark();
     if (n < 0) fail(static_cast<int>(n), now);
@@ -99,9 +108,12 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
     wrote = true;
     const auto size = static_cast<std::size_t>(n);
     bytes_sent += size;
-    if (size <= ngtcp2_conn_get_path_max_tx_udp_payload_size(conn.get()))
-      black_hole.sent(size, now);
-    if (batch.take(size, path_of(path), info.ecn)) continue;
+    const bool probe = size > usual_packet_bytes();
+    if (!probe) black_hole.sent(size, now);
+    if (batch.take(size, path_of(path), info.ecn)) {
+      if (probe) batch.end();
+      continue;
+    }
     held = std::make_unique<Held>();
     std::copy_n(room.begin(), size, held->bytes.begin());
     held->size = size;
@@ -116,6 +128,12 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
     unanswered.sent(sent.bytes_in_flight, now);
   }
   return batch.size() > 0 ? batch.outgoing() : drain_close(buffer);
+}
+
+// The largest but for probes of path MTU discovery.
+std::size_t Connection::Impl::usual_packet_bytes() const {
+  return std::min(ngtcp2_conn_get_path_max_tx_udp_payload_size(conn.get()),
+                  black_hole.packet_bytes_max());
 }
 
 std::ptrdiff_t Connection::Impl::write_packet(ngtcp2_path_storage& path, ngtcp2_pkt_info& info,
@@ -225,8 +243,7 @@ std::size_t Connection::Impl::datagram_bytes_max() const {
   // §5.3: tag.
   constexpr std::size_t kFrame = 1 + 4, kHeader = 1 + 4, kTag = 16;
   const std::size_t packet = kHeader + ngtcp2_conn_get_dcid(conn.get())->datalen + kTag + kFrame;
-  const std::size_t path = std::min(ngtcp2_conn_get_path_max_tx_udp_payload_size(conn.get()),
-                                    black_hole.packet_bytes_max());
+  const std::size_t path = usual_packet_bytes();
   const std::uint64_t by_peer = peer->max_datagram_frame_size;
   if (by_peer <= kFrame || path <= packet) return 0;
   return static_cast<std::size_t>(std::min<std::uint64_t>(by_peer - kFrame, path - packet));

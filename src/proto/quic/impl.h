@@ -129,6 +129,7 @@ struct Connection::Impl {
   struct Piece;
   std::optional<std::ptrdiff_t> write_datagram(Piece& piece);
   std::optional<std::ptrdiff_t> write_stream(Piece& piece, Stream& s);
+  std::size_t usual_packet_bytes() const;
   void drop_oversized_datagrams();
   std::size_t datagram_bytes_max() const;
 

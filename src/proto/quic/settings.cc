@@ -8,10 +8,10 @@
 namespace adit::quic {
 namespace {
 
-// UDP payloads that path MTU discovery tries (RFC 8899), in this order: the largest first, since
-// most paths carry it and then one probe settles the matter; else upwards from a WireGuard tunnel's
-// (1420 less headers), over an optical line's and PPPoE's; at last IPv6's minimum.
-constexpr std::uint16_t kProbes[] = {kPacketBytesMax, 1372, 1406, 1444, 1232};
+// UDP payloads that path MTU discovery tries (RFC 8899), in this order: Ethernet's first, since
+// most paths carry it, and jumbo frames' where that succeeds; else upwards from a WireGuard
+// tunnel's (1420 less headers), over an optical line's and PPPoE's; at last IPv6's minimum.
+constexpr std::uint16_t kProbes[] = {kPacketBytesUsual, kPacketBytesMax, 1372, 1406, 1444, 1232};
 
 }  // namespace
 

@@ -64,7 +64,10 @@ void Agent::stop(Duration deadline, Delegate<void()> stopped) {
 }
 
 void Agent::on_tick() {
-  if (!said_goodbye_ && (services_.open() == 0 || loop_.now() >= stop_at_)) {
+  // A local connection may be over whose last bytes are not with the relay yet.
+  bool busy = services_.open() > 0;
+  for (auto& uplink : uplinks_) busy = busy || uplink->streams() > 0;
+  if (!said_goodbye_ && (!busy || loop_.now() >= stop_at_)) {
     said_goodbye_ = true;
     stop_at_ = loop_.now() + kGoodbyeMax;
     services_.abort_all();

@@ -183,14 +183,17 @@ void RelayThread::drain(Duration deadline, Delegate<void()> drained) {
 }
 
 void RelayThread::check_drained() {
-  if (!edge_.idle()) return drain_check_.set(loop_.now() + kDrainCheck);
+  // A visitor may be gone whose last bytes are not with the agent yet.
+  if (!edge_.idle() || tunnel_->streams() > 0) return drain_check_.set(loop_.now() + kDrainCheck);
   on_drain_deadline();
 }
 
 void RelayThread::on_drain_deadline() {
   drain_check_.stop();
   drain_deadline_.stop();
-  if (!edge_.idle()) log_.warn("relay.drain_deadline", {{"visitors", edge_.forwarded()}});
+  if (!edge_.idle() || tunnel_->streams() > 0)
+    log_.warn("relay.drain_deadline",
+              {{"visitors", edge_.forwarded()}, {"streams", tunnel_->streams()}});
   edge_.abort_all();
   tunnel_->close_all();
   drained_();

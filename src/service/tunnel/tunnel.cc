@@ -321,6 +321,12 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   edge_.pump(std::move(visitor), std::move(end));
 }
 
+std::size_t Tunnel::streams() const {
+  std::size_t n = 0;
+  for (const auto& [number, session] : sessions_) n += session->streams().stream_count();
+  return n;
+}
+
 // --- reload and drain ----------------------------------------------------------------------------
 
 void Tunnel::set_access(route::AgentAccess access) {

@@ -41,6 +41,7 @@ class Tunnel final : public AgentDoor {
   std::size_t unauthenticated_links() const { return unauthenticated_; }
   std::size_t links() const { return links_.size(); }
   std::size_t sessions() const { return sessions_.size(); }
+  std::size_t streams() const;  // of all sessions, with those whose visitor is gone already
   const std::map<std::uint64_t, std::unique_ptr<RelaySession>>& session_table() const {
     return sessions_;
   }
