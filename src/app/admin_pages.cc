@@ -15,13 +15,6 @@ namespace {
 using service::JsonWriter;
 using Agent = service::ThreadStatus::Agent;
 
-std::string utc(WallTime when) {
-  const std::time_t seconds = static_cast<std::time_t>(when.seconds());
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", parts);
-}
-
 double milliseconds(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
 // `reason="unknown_name"`: the value of the only label.
@@ -83,7 +76,7 @@ void write_agent(JsonWriter& json, const Agent& a, std::uint32_t thread) {
 void write_facts(JsonWriter& json, const RelayFacts& facts) {
   json.string("version", facts.version);
   json.string("commit", facts.commit);
-  json.string("started", utc(facts.started));
+  json.string("started", utc_text(facts.started));
   json.number("uptime_s", facts.uptime / 1s);
   json.begin_object("io");
   json.string("backend", facts.io_backend);
@@ -179,17 +172,31 @@ std::string status_json(const RelayFacts& facts, const service::RelayReport& rep
 std::string metrics_page(const RelayFacts& facts, const service::RelayReport& report,
                          const ProcessFacts& process) {
   std::string out = prometheus_text(report.samples);
+  const auto add = [&out](std::string_view name, const auto& value) {
+    out += fmt::format("# TYPE {0} gauge\n{0} {1}\n", name, value);
+  };
+  add("adit_threads", facts.threads);
+  add("adit_threads_missing", report.missing.size());
+  add("adit_draining", facts.draining ? 1 : 0);
+  return out + process_metrics({facts.version, facts.commit, facts.started, facts.uptime}, process);
+}
+
+std::string utc_text(WallTime when) {
+  const std::time_t seconds = static_cast<std::time_t>(when.seconds());
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", parts);
+}
+
+std::string process_metrics(const BuildFacts& build, const ProcessFacts& process) {
+  std::string out = "# TYPE adit_build_info gauge\n";
   const auto add = [&out](std::string_view name, std::string_view type, const auto& value) {
     out += fmt::format("# TYPE {0} {1}\n{0} {2}\n", name, type, value);
   };
-  out += "# TYPE adit_build_info gauge\n";
-  out += fmt::format("adit_build_info{{version=\"{}\",commit=\"{}\"}} 1\n", facts.version,
-                     facts.commit);
-  add("adit_uptime_seconds", "gauge", facts.uptime / 1s);
-  add("adit_threads", "gauge", facts.threads);
-  add("adit_threads_missing", "gauge", report.missing.size());
-  add("adit_draining", "gauge", facts.draining ? 1 : 0);
-  add("process_start_time_seconds", "gauge", facts.started.seconds());
+  out += fmt::format("adit_build_info{{version=\"{}\",commit=\"{}\"}} 1\n", build.version,
+                     build.commit);
+  add("adit_uptime_seconds", "gauge", build.uptime / 1s);
+  add("process_start_time_seconds", "gauge", build.started.seconds());
   add("process_cpu_seconds_total", "counter", fmt::format("{:.3f}", process.cpu_seconds));
   add("process_resident_memory_bytes", "gauge", process.resident_bytes);
   add("process_open_fds", "gauge", process.open_fds);

@@ -59,4 +59,18 @@ ProcessFacts read_process_facts();
 std::string metrics_page(const RelayFacts& facts, const service::RelayReport& report,
                          const ProcessFacts& process);
 
+// --- for every process ---
+
+struct BuildFacts {
+  std::string version, commit;
+  WallTime started;
+  Duration uptime{};
+};
+// In Prometheus' format.
+std::string process_metrics(const BuildFacts& build, const ProcessFacts& process);
+std::string utc_text(WallTime when);       // "2026-01-31T12:00:00Z"
+std::string duration_text(Duration d);     // "3 h 12 min"
+// Columns as wide as their widest cell; the first row is the heading.
+std::string table_text(const std::vector<std::vector<std::string>>& rows);
+
 }  // namespace adit::app

@@ -12,14 +12,6 @@ namespace {
 
 using Agent = service::ThreadStatus::Agent;
 
-std::string duration_text(Duration d) {
-  const auto s = d / 1s;
-  if (s < 60) return fmt::format("{} s", s);
-  if (s < 3600) return fmt::format("{} min {} s", s / 60, s % 60);
-  if (s < 86400) return fmt::format("{} h {} min", s / 3600, s / 60 % 60);
-  return fmt::format("{} d {} h", s / 86400, s / 3600 % 24);
-}
-
 std::string bytes_text(std::int64_t n) {
   constexpr std::array kUnits{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   if (n < 1024) return fmt::format("{} B", n);
@@ -60,23 +52,8 @@ std::string names_text(const std::vector<std::string>& names) {
   return out;
 }
 
-using Row = std::array<std::string, 7>;
-
-std::string table(const std::vector<Row>& rows) {
-  std::array<std::size_t, std::tuple_size_v<Row>> width{};
-  for (const Row& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
-  std::string out;
-  for (const Row& row : rows) {
-    for (std::size_t i = 0; i + 1 < row.size(); ++i)
-      out += fmt::format("{:<{}}  ", row[i], width[i]);
-    out += row.back() + "\n";
-  }
-  return out;
-}
-
 std::string agents_table(const service::RelayReport& report) {
-  std::vector<Row> rows{{"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "NAMES"}};
+  std::vector<std::vector<std::string>> rows{{"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "NAMES"}};
   for (const service::ThreadStatus& t : report.threads) {
     for (const Agent& a : t.agents) {
       const bool linked = !a.carrier.empty();
@@ -84,7 +61,7 @@ std::string agents_table(const service::RelayReport& report) {
                       rtt_text(a), std::to_string(a.streams), names_text(a.names)});
     }
   }
-  return rows.size() == 1 ? "no agents\n" : table(rows);
+  return rows.size() == 1 ? "no agents\n" : table_text(rows);
 }
 
 std::string listeners_text(const std::vector<ListenConfig>& listen) {
@@ -97,6 +74,27 @@ std::string listeners_text(const std::vector<ListenConfig>& listen) {
 }
 
 }  // namespace
+
+std::string duration_text(Duration d) {
+  const auto s = d / 1s;
+  if (s < 60) return fmt::format("{} s", s);
+  if (s < 3600) return fmt::format("{} min {} s", s / 60, s % 60);
+  if (s < 86400) return fmt::format("{} h {} min", s / 3600, s / 60 % 60);
+  return fmt::format("{} d {} h", s / 86400, s / 3600 % 24);
+}
+
+std::string table_text(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> width(rows.front().size());
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
+  std::string out;
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i + 1 < row.size(); ++i)
+      out += fmt::format("{:<{}}  ", row[i], width[i]);
+    out += row.back() + "\n";
+  }
+  return out;
+}
 
 std::string status_text(const RelayFacts& facts, const service::RelayReport& report) {
   const RelayTotals t = totals_of(report.samples);

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "app/agent_admin.h"
 #include "app/log_sink.h"
 #include "app/relay_main.h"
 #include "app/version.h"
@@ -150,6 +151,10 @@ class AgentProcess {
     agent_->start();
     return {};
   }
+  Status listen(const AgentConfig& config, std::string id, std::string backend_reason) {
+    admin_.emplace(loop_, log_, *agent_, std::move(id), std::move(backend_reason));
+    return admin_->listen(config);
+  }
 
  private:
   void on_signal(int) {
@@ -160,6 +165,7 @@ class AgentProcess {
   void stop() {
     if (stopping_) return;
     stopping_ = true;
+    if (admin_) admin_->set_stopping();
     agent_->stop(limits::kDrainDeadline, Delegate<void()>::to<&AgentProcess::on_stopped>(this));
   }
   void on_stopped() { loop_.stop(); }
@@ -170,6 +176,7 @@ class AgentProcess {
   Console& console_;
   std::unique_ptr<io::Signals> signals_;
   std::unique_ptr<service::Agent> agent_;
+  std::optional<AgentAdmin> admin_;
   bool stopping_ = false;
 };
 
@@ -193,13 +200,20 @@ int run_process(const AgentConfig& config, const Environment& environment, bool 
     return exit_code::kConfiguration;
   }
   auto key = crypto::PrivateKey::from_pem(settings->identity_key_pem);
-  log.info("agent.start", {{"version", version()}, {"id", key ? key->id().text : std::string()},
-                           {"backend", choice->reason}});
+  const std::string id = key ? key->id().text : std::string();
+  log.info("agent.start", {{"version", version()}, {"id", id}, {"backend", choice->reason}});
   Console console(config, expose, json);
   AgentProcess process(loop, **resolver, log, console);
   if (auto ok = process.start(*settings); !ok) {
     log.error("agent.start_failed", {{"what", ok.error().what}});
     return exit_code::kConfiguration;
+  }
+  // Several may run `expose` at a time; who is asked for the state is the agent.
+  if (!expose) {
+    if (auto ok = process.listen(config, id, choice->reason); !ok) {
+      log.error("agent.start_failed", {{"what", ok.error().what}});
+      return ok.error().code == EADDRINUSE ? exit_code::kTaken : exit_code::kConfiguration;
+    }
   }
   loop.run();
   return console.exit_code();

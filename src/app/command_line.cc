@@ -236,14 +236,16 @@ class AboutRelay : public Subcommand {
 class RelayStatus final : public AboutRelay {
  public:
   explicit RelayStatus(CLI::App& parent)
-      : AboutRelay(parent, "status", "Show what the relay of this machine does",
+      : AboutRelay(parent, "status", "Show what relay and agent of this machine do",
                    {"state_dir", "admin"}) {
     app_.add_flag("--json", json_, "print JSON");
   }
   Outcome finish(const Environment& environment) override {
     auto config = relay(environment);
     if (auto* answer = std::get_if<Answer>(&config)) return std::move(*answer);
-    return StatusCommand{std::get<RelayConfig>(config).admin, json_};
+    const RelayConfig& c = std::get<RelayConfig>(config);
+    const bool usual = c.admin == c.state_dir + "/admin.sock";
+    return StatusCommand{c.admin, json_, usual ? c.state_dir + "/agent.sock" : std::string()};
   }
 
  private:

@@ -45,10 +45,12 @@ struct ExposeCommand {
   std::vector<ConfigError> warnings;
 };
 
-// Asks a running relay over its admin socket.
+// Asks a running relay over its admin socket; with `agent`, the path of another one, the agent that
+// answers there, too.
 struct StatusCommand {
   std::string admin;
   bool json = false;
+  std::string agent;
 };
 struct ReloadCommand {
   std::string admin;

@@ -108,6 +108,8 @@ struct AgentConfig {
   std::string key;  // PKCS#8 PEM file of the agent's identity
   std::vector<RelayEndpoint> relays;
   std::string roots;  // PEM file of CA certificates to trust; empty: the system's
+  std::string admin;  // path of the admin socket; like state_dir empty only before loading
+  std::optional<Address> metrics;
   std::vector<ServiceConfig> services;
   LogConfig log;
   IoBackend io_backend = IoBackend::Auto;

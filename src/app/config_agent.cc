@@ -163,6 +163,11 @@ std::vector<Key<AgentConfig>> make_keys() {
       {"", "roots", "FILE", "PEM file of the CAs that may vouch for relays", Shape::Scalar,
        "the system's"},
       [](auto& c) -> auto& { return c.roots; }));
+  keys.push_back(text_key<AgentConfig>(
+      {"", "admin", "PATH", "Unix socket for status", Shape::Scalar,
+       "agent.sock in the state directory"},
+      [](auto& c) -> auto& { return c.admin; }));
+  keys.push_back(metrics_key<AgentConfig>());
   add_common_keys(keys);
   keys.push_back(list_key<AgentConfig>(
       {"", "relay", "HOST[:PORT][,name=NAME][,pin=PIN]", "relay to link to (port 443 by default)",
@@ -186,6 +191,7 @@ void fill_defaults(AgentConfig& config, const Environment& environment) {
   if (config.state_dir.empty()) config.state_dir = default_state_dir(environment);
   if (config.state_dir.empty()) return;
   if (config.key.empty()) config.key = config.state_dir + "/agent.key";
+  if (config.admin.empty()) config.admin = config.state_dir + "/agent.sock";
 }
 
 void check_whole(const AgentConfig& config, Reading& r) {

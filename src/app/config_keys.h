@@ -153,6 +153,17 @@ void add_common_keys(std::vector<Key<Config>>& keys) {
                                     {"debug", "info", "warn", "error"}));
 }
 
+template <class Config>
+Key<Config> metrics_key() {
+  KeyName names{"", "metrics", "ADDRESS",
+                "also serve metrics over HTTP here, as in 127.0.0.1:9100"};
+  return {names,
+          [](Config& c, const Node& n, Reading& r) {
+            if (const auto v = r.parsed(n, "metrics", Address::parse)) c.metrics = *v;
+          },
+          [](const Config& c) { return c.metrics ? Node{c.metrics->text(), {}} : Node{}; }};
+}
+
 // What one item of a list of tables may hold. Unknown keys are faults, and so is a missing
 // `required`: false, with the fault noted.
 struct ItemKeys {

@@ -149,18 +149,6 @@ RelayKey domain_key() {
       write_string);
 }
 
-RelayKey metrics_key() {
-  KeyName names{"", "metrics", "ADDRESS",
-                "also serve metrics over HTTP here, as in 127.0.0.1:9100"};
-  return {names,
-          [](RelayConfig& c, const Node& n, Reading& r) {
-            if (const auto v = r.parsed(n, "metrics", Address::parse)) c.metrics = *v;
-          },
-          [](const RelayConfig& c) {
-            return c.metrics ? Node{c.metrics->text(), {}} : Node{};
-          }};
-}
-
 void add_file_keys(std::vector<RelayKey>& keys) {
   keys.push_back(text_key<RelayConfig>(
       {"", "state_dir", "DIR", "where the relay keeps its state", Shape::Scalar, kStateDirFallback},
@@ -228,7 +216,7 @@ std::vector<RelayKey> make_keys() {
        ":443"},
       [](auto& c) -> auto& { return c.listen; }, read_listen, write_listen));
   add_file_keys(keys);
-  keys.push_back(metrics_key());
+  keys.push_back(metrics_key<RelayConfig>());
   keys.push_back(switch_key<RelayConfig>(
       {"", "open", "", "serve every agent, each under {id}.NAME, known or not"},
       [](auto& c) -> auto& { return c.open; }));

@@ -74,8 +74,23 @@ Answer ask(const std::string& path, std::string_view request_line) {
 
 }  // namespace
 
+// A machine has a relay, or an agent, or both.
 Answer run(const StatusCommand& command) {
-  return ask(command.admin, command.json ? "GET /status" : "GET /status.txt");
+  const std::string_view page = command.json ? "GET /status" : "GET /status.txt";
+  Answer relay = ask(command.admin, page);
+  if (command.agent.empty()) return relay;
+  const bool no_relay = relay.exit_code == exit_code::kRelayUnreachable;
+  if (command.json && !no_relay) return relay;
+  Answer agent = ask(command.agent, page);
+  if (agent.exit_code == exit_code::kRelayUnreachable) {
+    if (no_relay && relay.err.find("is it running") != relay.err.npos)
+      relay.err = "adit: no relay answers on " + command.admin + ", no agent on " + command.agent +
+                  " (is it running? --admin PATH)\n";
+    return relay;
+  }
+  if (no_relay || relay.exit_code != exit_code::kDone) return no_relay ? agent : relay;
+  agent.out = relay.out + "\n" + agent.out;
+  return agent;
 }
 
 Answer run(const ReloadCommand& command) {

@@ -61,7 +61,7 @@ class StatusCommandTest : public testing::Test {
     return out;
   }
   Answer status(bool json = false) {
-    return beside([&] { return run(StatusCommand{path_, json}); });
+    return beside([&] { return run(StatusCommand{path_, json, {}}); });
   }
 
   std::string folder_, path_;
@@ -70,6 +70,24 @@ class StatusCommandTest : public testing::Test {
   std::unique_ptr<io::Loop> loop_;
   std::optional<service::AdminServer> server_;
 };
+
+TEST_F(StatusCommandTest, AsksTheAgentWhereThereIsNoRelay) {
+  serve();
+  const std::string nobody = folder_ + "/nobody.sock";
+  Answer a = beside([&] { return run(StatusCommand{nobody, false, path_}); });
+  EXPECT_EQ(a.exit_code, exit_code::kDone);
+  EXPECT_EQ(a.out, "a table\n");
+  a = beside([&] { return run(StatusCommand{path_, false, nobody}); });
+  EXPECT_EQ(a.out, "a table\n");
+  a = beside([&] { return run(StatusCommand{path_, false, path_}); });  // both are there
+  EXPECT_EQ(a.out, "a table\n\na table\n");
+  a = beside([&] { return run(StatusCommand{path_, true, path_}); });
+  EXPECT_EQ(a.out, "{}\n");
+  a = run(StatusCommand{nobody, false, nobody});
+  EXPECT_EQ(a.exit_code, exit_code::kRelayUnreachable);
+  EXPECT_EQ(a.err, "adit: no relay answers on " + nobody + ", no agent on " + nobody +
+                       " (is it running? --admin PATH)\n");
+}
 
 TEST_F(StatusCommandTest, TableAndJson) {
   serve();

@@ -1,4 +1,4 @@
-// What the admin server serves: whoever runs (a relay, later an agent) answers for itself.
+// What the admin server serves: whoever runs (a relay, an agent) answers for itself.
 #pragma once
 
 #include <cstdint>

@@ -36,6 +36,7 @@ class Agent {
   void stop(Duration deadline, Delegate<void()> stopped);
 
   Metrics& metrics() { return metrics_; }
+  const LocalServices& services() const { return services_; }
   const std::vector<std::unique_ptr<Uplink>>& uplinks() const { return uplinks_; }
 
  private:

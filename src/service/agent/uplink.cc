@@ -165,15 +165,17 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
   session_over_.stop();
   state_ = State::Live;
   live_since_ = shared_.loop.now();
+  ++times_live_;
+  urls_ = urls_of(welcome);
   shared_.metrics.counter("adit_agent_links_total").add();
   const flow::CarrierStats stats = link.carrier().stats();
   shared_.log.info("agent.online", {{"relay", label_}, {"resumed", welcome.resumed},
                                     {"streams", session_->stream_count()}});
-  shared_.events.on_online(label_, urls(welcome), stats.name, stats.rtt, welcome.resumed);
+  shared_.events.on_online(label_, urls_, stats.name, stats.rtt, welcome.resumed);
   return {};
 }
 
-std::vector<std::string> Uplink::urls(const link::Welcome& welcome) const {
+std::vector<std::string> Uplink::urls_of(const link::Welcome& welcome) {
   std::vector<std::string> out;
   const std::string port =
       welcome.public_port == 443 ? std::string() : ":" + std::to_string(welcome.public_port);
@@ -235,6 +237,7 @@ void Uplink::after_live_lost(const flow::CarrierDown& down) {
   const auto code = static_cast<link::CloseCode>(down.code);
   const bool by_relay = down.application && down.by_peer;
   const std::string why = down.timeout ? "silence" : down.reason;
+  trouble_ = why;
   shared_.log.warn("agent.link_lost", {{"relay", label_}, {"why", why}, {"streams", streams()}});
   shared_.events.on_offline(label_, why);
   if (by_relay && (code == link::CloseCode::Superseded || code == link::CloseCode::Refused)) {
@@ -256,6 +259,7 @@ void Uplink::after_live_lost(const flow::CarrierDown& down) {
 // Jittered exponential back-off, for ever.
 void Uplink::wait(std::string_view why) {
   state_ = State::Waiting;
+  trouble_ = why;
   delay_ = std::clamp(delay_ * 2, limits::kReconnectDelayMin, limits::kReconnectDelayMax);
   // While visitors wait for the session, trying is worth more than politeness.
   if (session_) delay_ = std::min<Duration>(delay_, 1s);

@@ -73,7 +73,12 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   const RelayTarget& target() const { return target_; }
   // For status.
   std::string_view state_name() const;
-  std::optional<flow::CarrierStats> stats() const;
+  std::optional<flow::CarrierStats> stats() const;       // while live
+  const std::vector<std::string>& urls() const { return urls_; }  // of the last registration
+  // Why it is not live; empty before the first failure and while live.
+  std::string_view trouble() const { return live() ? std::string_view() : trouble_; }
+  Duration live_for() const { return live() ? shared_.loop.now() - live_since_ : Duration{0}; }
+  std::size_t times_live() const { return times_live_; }
 
  private:
   enum class State : std::uint8_t { Idle, Resolving, Connecting, Live, Waiting, Stopped };
@@ -94,7 +99,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   void wait(std::string_view why);
   void drop_session();
   void on_session_over();
-  std::vector<std::string> urls(const link::Welcome& welcome) const;
+  static std::vector<std::string> urls_of(const link::Welcome& welcome);
 
   const AgentShared& shared_;
   const RelayTarget target_;
@@ -104,6 +109,9 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   State state_ = State::Idle;
   Duration delay_{};        // of the next wait, before jitter
   Instant live_since_;
+  std::size_t times_live_ = 0;
+  std::vector<std::string> urls_;
+  std::string trouble_;
   std::optional<Duration> retry_after_;
   bool yields_ = false;     // another agent with our key took our names
 

@@ -1,0 +1,70 @@
+#include "app/agent_admin.h"
+
+#include "app/version.h"
+
+namespace adit::app {
+
+AgentAdmin::AgentAdmin(io::Loop& loop, Log& log, service::Agent& agent, std::string id,
+                       std::string reason)
+    : loop_(loop),
+      agent_(agent),
+      id_(std::move(id)),
+      reason_(std::move(reason)),
+      started_(loop.wall_time()),
+      start_(loop.now()),
+      server_(loop, log, *this) {}
+
+// The state directory is there: the agent's keys are in it.
+Status AgentAdmin::listen(const AgentConfig& config) {
+  if (auto ok = server_.listen_operator(config.admin); !ok)
+    return std::move(ok).error().with("admin");
+  if (!config.metrics) return {};
+  return server_.listen_metrics(*config.metrics).with("metrics");
+}
+
+void AgentAdmin::ask(service::AdminQuestion& question) {
+  const AgentReport now = report();
+  switch (question.page()) {
+    case service::AdminPage::StatusJson: return question.answer(agent_status_json(now));
+    case service::AdminPage::StatusText: return question.answer(agent_status_text(now));
+    case service::AdminPage::Metrics:
+      return question.answer(agent_metrics_page(now, read_process_facts()));
+  }
+}
+
+service::AdminSource::Reloaded AgentAdmin::reload() {
+  return {false, "an agent reads its files when it starts: restart it\n"};
+}
+
+AgentReport AgentAdmin::report() const {
+  AgentReport out;
+  out.build = {std::string(version()), std::string(commit()), started_, loop_.now() - start_};
+  out.id = id_;
+  out.io_backend = io::name(loop_.backend());
+  out.io_reason = reason_;
+  out.stopping = stopping_;
+  out.connections = agent_.services().open();
+  for (const auto& uplink : agent_.uplinks()) {
+    AgentReport::Uplink u;
+    u.relay = uplink->target().address.text();
+    u.state = uplink->state_name();
+    if (const auto stats = uplink->stats()) {
+      u.carrier = stats->name;
+      u.rtt = stats->rtt;
+    }
+    u.live_for = uplink->live_for();
+    u.times_live = uplink->times_live();
+    u.streams = uplink->streams();
+    u.retained_bytes = uplink->retained_bytes();
+    u.urls = uplink->urls();
+    u.trouble = uplink->trouble();
+    out.uplinks.push_back(std::move(u));
+  }
+  for (const service::LocalServiceSettings& s : agent_.services().settings())
+    out.services.push_back({s.to.text(), s.names, s.passthrough,
+                            !s.passthrough && s.certificate_pem.empty()});
+  out.samples = agent_.metrics().sample();
+  return out;
+}
+
+}  // namespace adit::app

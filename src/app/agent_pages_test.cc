@@ -1,0 +1,68 @@
+#include "app/agent_pages.h"
+
+#include <gtest/gtest.h>
+
+namespace adit::app {
+namespace {
+
+AgentReport a_report() {
+  AgentReport r;
+  r.build = {"0.1.0", "abc", WallTime{1'700'000'000'000'000'000}, 3723s};
+  r.id = "aaaabbbb";
+  r.io_backend = "io_uring";
+  r.io_reason = "works";
+  r.connections = 2;
+  r.uplinks.push_back({"t.example.com:443", "live", "quic", 12'500us, 65s, 2, 1000, 3,
+                       {"https://a.t.example.com"}, ""});
+  r.uplinks.push_back({"u.example.com:443", "waiting", "", {}, {}, 0, 0, 0, {},
+                       "refused: unknown_key"});
+  r.services.push_back({"127.0.0.1:3000", {"{id}"}, false, true});
+  r.services.push_back({"127.0.0.1:3001", {"api", "www"}, true, false});
+  r.samples.push_back({"adit_agent_links_total", "", 3, true});
+  return r;
+}
+
+TEST(AgentPages, Json) {
+  EXPECT_EQ(agent_status_json(a_report()),
+            R"({"version":"0.1.0","commit":"abc","started":"2023-11-14T22:13:20Z",)"
+            R"("uptime_s":3723,"id":"aaaabbbb","io":{"backend":"io_uring","reason":"works"},)"
+            R"("stopping":false,"connections":2,"relays":[{"relay":"t.example.com:443",)"
+            R"("state":"live","carrier":"quic","rtt_ms":12.5,"live_s":65,"times_live":3,)"
+            R"("streams":2,"retained_bytes":1000,"urls":["https://a.t.example.com"],)"
+            R"("trouble":null},{"relay":"u.example.com:443","state":"waiting","carrier":null,)"
+            R"("rtt_ms":null,"live_s":0,"times_live":0,"streams":0,"retained_bytes":0,"urls":[],)"
+            R"("trouble":"refused: unknown_key"}],"services":[{"to":"127.0.0.1:3000",)"
+            R"("names":["{id}"],"mode":"terminate","self_signed":true},{"to":"127.0.0.1:3001",)"
+            R"("names":["api","www"],"mode":"passthrough","self_signed":false}]})"
+            "\n");
+}
+
+TEST(AgentPages, Text) {
+  EXPECT_EQ(agent_status_text(a_report()),
+            R"(adit 0.1.0 (abc), agent aaaabbbb, up 1 h 2 min, io_uring
+
+RELAY              STATE    CARRIER  RTT      FOR        STREAMS  TROUBLE
+t.example.com:443  live     quic     12.5 ms  1 min 5 s  2        -
+u.example.com:443  waiting  -        -        -          0        refused: unknown_key
+
+SERVICE         TLS                     NAMES
+127.0.0.1:3000  ends here, self-signed  {id}
+127.0.0.1:3001  passed through          api, www
+
+https://a.t.example.com
+)");
+}
+
+TEST(AgentPages, Metrics) {
+  const std::string page = agent_metrics_page(a_report(), {1.5, 4096, 7, 1024});
+  for (const char* line : {"adit_agent_links_total 3\n",
+                           "adit_agent_relay_live{relay=\"t.example.com:443\"} 1\n",
+                           "adit_agent_relay_live{relay=\"u.example.com:443\"} 0\n",
+                           "adit_agent_relay_rtt_seconds{relay=\"t.example.com:443\"} 0.0125\n",
+                           "adit_agent_connections 2\n", "process_open_fds 7\n",
+                           "adit_build_info{version=\"0.1.0\",commit=\"abc\"} 1\n"})
+    EXPECT_NE(page.find(line), page.npos) << line << page;
+}
+
+}  // namespace
+}  // namespace adit::app
