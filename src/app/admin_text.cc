@@ -53,7 +53,8 @@ std::string names_text(const std::vector<std::string>& names) {
 }
 
 std::string agents_table(const service::RelayReport& report) {
-  std::vector<std::vector<std::string>> rows{{"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "NAMES"}};
+  std::vector<std::vector<std::string>> rows{
+      {"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "NAMES"}};
   for (const service::ThreadStatus& t : report.threads) {
     for (const Agent& a : t.agents) {
       const bool linked = !a.carrier.empty();

@@ -208,12 +208,11 @@ int run_process(const AgentConfig& config, const Environment& environment, bool 
     log.error("agent.start_failed", {{"what", ok.error().what}});
     return exit_code::kConfiguration;
   }
-  // Several may run `expose` at a time; who is asked for the state is the agent.
+  // Several may run `expose` at a time; who is asked for the state is the agent. One that cannot be
+  // asked still serves: a second agent with the same key takes over from the first, socket or not.
   if (!expose) {
-    if (auto ok = process.listen(config, id, choice->reason); !ok) {
-      log.error("agent.start_failed", {{"what", ok.error().what}});
-      return ok.error().code == EADDRINUSE ? exit_code::kTaken : exit_code::kConfiguration;
-    }
+    if (auto ok = process.listen(config, id, choice->reason); !ok)
+      log.warn("agent.no_status", {{"what", ok.error().what}});
   }
   loop.run();
   return console.exit_code();
