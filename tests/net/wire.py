@@ -157,12 +157,14 @@ class Conn:
 
 
 class TlsPipe:
-    """TLS over a socket, with a half-close: an SSLSocket has none."""
+    """TLS over a socket, with a half-close, and for a thread that reads beside one that writes: an
+    SSLSocket has neither."""
 
-    def __init__(self, sock, context, server_name):
+    def __init__(self, sock, context, server_name=None, server_side=False):
         self.sock = sock
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_name)
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=server_side,
+                                    server_hostname=server_name)
         self.lock = threading.Lock()  # of the SSLObject: one thread reads, another writes
         self.settimeout(PATIENCE)
         self.handshake()
@@ -329,10 +331,8 @@ class Service:
         end = "closed"
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.tls:
-                sock.settimeout(PATIENCE)
-                sock = self.tls.wrap_socket(sock, server_side=True)
-            conn = Conn(sock)
+            sock.settimeout(PATIENCE)
+            conn = Conn(TlsPipe(sock, self.tls, server_side=True) if self.tls else sock)
             sock.settimeout(6 * PATIENCE)
             if self.takes_hello:
                 self.hellos.append(self.read_hello(conn))
