@@ -109,6 +109,11 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
   out.service_key_pem = service_key->to_pkcs8_pem();
   out.known_relays_path = config.state_dir + "/known_relays";
   out.roots_pem_file = config.roots;
+  switch (config.carrier) {
+    case LinkCarriers::Auto: out.carrier = service::CarrierChoice::Auto; break;
+    case LinkCarriers::Quic: out.carrier = service::CarrierChoice::Quic; break;
+    case LinkCarriers::H2: out.carrier = service::CarrierChoice::H2; break;
+  }
   for (const RelayEndpoint& r : config.relays)
     out.relays.push_back({r.address, r.name.empty() ? r.address.host : r.name, r.pin});
   std::uint32_t number = 0;

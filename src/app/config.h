@@ -103,11 +103,14 @@ struct ServiceConfig {
   bool operator==(const ServiceConfig&) const = default;
 };
 
+enum class LinkCarriers : std::uint8_t { Auto, Quic, H2 };
+
 struct AgentConfig {
   std::string state_dir;
   std::string key;  // PKCS#8 PEM file of the agent's identity
   std::vector<RelayEndpoint> relays;
   std::string roots;  // PEM file of CA certificates to trust; empty: the system's
+  LinkCarriers carrier = LinkCarriers::Auto;
   std::string admin;  // path of the admin socket; like state_dir empty only before loading
   std::optional<Address> metrics;
   std::vector<ServiceConfig> services;

@@ -163,6 +163,9 @@ std::vector<Key<AgentConfig>> make_keys() {
       {"", "roots", "FILE", "PEM file of the CAs that may vouch for relays", Shape::Scalar,
        "the system's"},
       [](auto& c) -> auto& { return c.roots; }));
+  keys.push_back(choice_key<AgentConfig>(
+      {"", "carrier", "KIND", "auto, quic or h2; auto takes QUIC where it works, else HTTP/2"},
+      [](auto& c) -> auto& { return c.carrier; }, {"auto", "quic", "h2"}));
   keys.push_back(text_key<AgentConfig>(
       {"", "admin", "PATH", "Unix socket for status", Shape::Scalar,
        "agent.sock in the state directory"},

@@ -155,7 +155,7 @@ struct Shared {
   const Environment& environment;
   Log& log;
   const service::RelaySettings& settings;
-  const crypto::TlsContext& tls;
+  const service::LinkTls& tls;
   const RelayIdentity& identity;
 };
 

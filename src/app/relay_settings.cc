@@ -92,17 +92,20 @@ Result<RelayIdentity> load_identity(const RelayConfig& config, WallTime now) {
   return out;
 }
 
-Result<crypto::TlsContext> make_link_tls(const RelayIdentity& identity) {
+Result<service::LinkTls> make_link_tls(const RelayIdentity& identity) {
   crypto::ServerTls tls;
   tls.certificate_chain_pem = identity.certificate_pem;
   tls.private_key_pem = identity.key_pem;
-  tls.alpn = {"adit/1"};
+  tls.alpn = {std::string(route::kAlpnQuicLink)};
   tls.request_client_certificate = true;
   tls.tls13_only = true;
-  auto context = crypto::TlsContext::server(tls);
-  if (!context) return context;
-  if (auto ready = quic::Connection::prepare(*context); !ready) return std::move(ready).error();
-  return context;
+  auto quic = crypto::TlsContext::server(tls);
+  if (!quic) return std::move(quic).error();
+  if (auto ready = quic::Connection::prepare(*quic); !ready) return std::move(ready).error();
+  tls.alpn = {std::string(route::kAlpnH2Link)};
+  auto h2 = crypto::TlsContext::server(tls);
+  if (!h2) return std::move(h2).error();
+  return service::LinkTls{std::move(*quic), std::move(*h2)};
 }
 
 }  // namespace adit::app

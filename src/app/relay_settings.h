@@ -30,6 +30,6 @@ struct RelayIdentity {
 // The configured PEM files, or a self-signed development certificate with a key kept in the state
 // folder.
 Result<RelayIdentity> load_identity(const RelayConfig& config, WallTime now);
-Result<crypto::TlsContext> make_link_tls(const RelayIdentity& identity);
+Result<service::LinkTls> make_link_tls(const RelayIdentity& identity);
 
 }  // namespace adit::app

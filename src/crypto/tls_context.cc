@@ -281,7 +281,7 @@ Result<TlsContext> TlsContext::client(const ClientTls& options) {
   return TlsContext(context.release(), false, std::move(*alpn), web_pki);
 }
 
-Result<NativeTls> TlsContext::new_session(std::string_view host) const {
+Result<NativeTls> TlsContext::new_session(std::string_view host, std::string_view hint) const {
   CHECK(native_ != nullptr);
   // The DNS root's dot belongs neither into SNI nor into a comparison.
   while (host.ends_with('.')) host.remove_suffix(1);
@@ -297,6 +297,7 @@ Result<NativeTls> TlsContext::new_session(std::string_view host) const {
   wolfSSL_KeepArrays(ssl);  // for export_keying_material
   if (!alpn_.empty()) {
     std::string list = alpn_;
+    if (!hint.empty()) list += "," + std::string(hint);
     if (wolfSSL_UseALPN(ssl, list.data(), static_cast<unsigned>(list.size()),
                         WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS) {
       return Error{EINVAL, "the TLS library refuses the ALPN names " + alpn_};

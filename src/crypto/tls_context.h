@@ -75,8 +75,9 @@ class TlsContext {
   // Library settings that are ours to make for every session (ALPN, and on a client SNI and the
   // check of the host) are per session there, so a session is made by this call and not by
   // wolfSSL_new: without it a WebPki client refuses every server. `host`: for a client, name or IP
-  // literal; else empty.
-  Result<NativeTls> new_session(std::string_view host = {}) const;
+  // literal; else empty. `hint`: one more protocol name for this session to offer, behind the
+  // context's.
+  Result<NativeTls> new_session(std::string_view host = {}, std::string_view hint = {}) const;
 
   // For an engine that has to set more (QUIC's methods), before the first session is made.
   WOLFSSL_CTX* native() const { return native_; }

@@ -114,8 +114,9 @@ TlsSession::TlsSession(TlsSession&&) noexcept = default;
 TlsSession& TlsSession::operator=(TlsSession&&) noexcept = default;
 TlsSession::~TlsSession() = default;
 
-Result<TlsSession> TlsSession::make(const TlsContext& context, std::string_view host) {
-  auto native = context.new_session(host);
+Result<TlsSession> TlsSession::make(const TlsContext& context, std::string_view host,
+                                    std::string_view hint) {
+  auto native = context.new_session(host, hint);
   if (!native) return std::move(native).error();
   auto state = std::make_unique<State>();
   state->tls = std::move(*native);
@@ -130,12 +131,13 @@ Result<TlsSession> TlsSession::make(const TlsContext& context, std::string_view 
 
 Result<TlsSession> TlsSession::server(const TlsContext& context) {
   CHECK(context.is_server());
-  return make(context, {});
+  return make(context, {}, {});
 }
 
-Result<TlsSession> TlsSession::client(const TlsContext& context, std::string_view host) {
+Result<TlsSession> TlsSession::client(const TlsContext& context, std::string_view host,
+                                      std::string_view hint) {
   CHECK(!context.is_server());
-  auto session = make(context, host);
+  auto session = make(context, host, hint);
   if (!session) return session;
   if (Status started = session->handshake(); !started) return std::move(started).error();
   return session;

@@ -32,7 +32,9 @@ class TlsSession {
   static Result<TlsSession> server(const TlsContext& context);
   // `host`: name or IP literal of the peer, for SNI and, under Verify::WebPki, for the check.
   // output() holds the ClientHello at once.
-  static Result<TlsSession> client(const TlsContext& context, std::string_view host);
+  // `hint`: see TlsContext::new_session().
+  static Result<TlsSession> client(const TlsContext& context, std::string_view host,
+                                   std::string_view hint = {});
 
   TlsSession(TlsSession&&) noexcept;
   TlsSession& operator=(TlsSession&&) noexcept;
@@ -82,7 +84,8 @@ class TlsSession {
  private:
   struct State;
   explicit TlsSession(std::unique_ptr<State> state);
-  static Result<TlsSession> make(const TlsContext& context, std::string_view host);
+  static Result<TlsSession> make(const TlsContext& context, std::string_view host,
+                                 std::string_view hint);
   Status handshake();
 
   std::unique_ptr<State> state_;  // its address is known to the library's callbacks

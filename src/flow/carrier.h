@@ -9,12 +9,12 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/time.h"
-#include "proto/quic/stream_source.h"
+#include "proto/stream_source.h"
 
 namespace adit::flow {
 
 using CarrierStream = std::int64_t;
-using StreamSource = quic::StreamSource;
+using StreamSource = adit::StreamSource;
 
 struct CarrierDown {
   std::uint64_t code = 0;   // application code (link::CloseCode), or the carrier's own

@@ -26,6 +26,7 @@ class TlsStream final : public Duplex, private DuplexListener {
   bool flushed() const override { return finished_ && inner_finished_ && inner_->flushed(); }
   void abort() override;
   bool broken() const override { return failed_ || inner_->broken(); }
+  const crypto::TlsSession& session() const { return session_; }
 
  private:
   void on_readable() override { advance(); }

@@ -26,6 +26,9 @@ enum class Transport : std::uint8_t { Tcp, Udp };  // TLS over TCP; QUIC
 inline constexpr std::string_view kAlpnAcme = "acme-tls/1";  // RFC 8737 §6.2
 inline constexpr std::string_view kAlpnH2Link = "adit-h2/1";
 inline constexpr std::string_view kAlpnQuicLink = "adit/1";
+// An agent that resumes a session over HTTP/2 offers this and the number of the thread that has it,
+// as it was told ("adit-thread/3"): the first byte of a connection id, for TCP.
+inline constexpr std::string_view kAlpnThreadPrefix = "adit-thread/";
 
 struct RouteQuery {
   Transport transport = Transport::Tcp;

@@ -175,6 +175,10 @@ class Relay(Process):
         return until(f"{name} >= {at_least}", lambda: self.metric(name) >= at_least, patience, 0.1)
 
 
+# Of agents that are not told otherwise.
+CARRIER = os.environ.get("ADIT_TEST_CARRIER", "auto")
+
+
 class Agent(Process):
     """`services`: tables of the configuration; `relays`: Relays, or tables of it."""
 
@@ -185,7 +189,8 @@ class Agent(Process):
         self.config = lab.path(name + ".toml")
         self.relays = [r if isinstance(r, dict) else
                        {"address": f"{r.host}:{r.port}", "name": DOMAIN} for r in relays]
-        toml_file(self.config, {"state_dir": self.state, "io_backend": lab.backend, **settings,
+        toml_file(self.config, {"state_dir": self.state, "io_backend": lab.backend,
+                                "carrier": CARRIER, **settings,
                                 "log": {"format": "json", "level": "info"},
                                 "relay": self.relays, "service": services})
         self.id = agent_id(self.state)

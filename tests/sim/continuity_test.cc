@@ -42,7 +42,14 @@ LinkModel random_link(Prng& prng) {
 }
 
 // What may happen to a link.
-enum class Trouble : std::uint8_t { Blackout, NewAddress, Rebind, AgentPaused, RelayPaused };
+enum class Trouble : std::uint8_t {
+  Blackout,
+  NewAddress,
+  Rebind,
+  AgentPaused,
+  RelayPaused,
+  UdpBlocked,
+};
 
 class Troublemaker {
  public:
@@ -58,7 +65,7 @@ class Troublemaker {
       const Duration gap = between(prng, Duration{0}, i == 0 || prng.chance(0.5) ? 2s : 30s);
       if (gap >= kCalm) row = Duration{0};
       at = at + gap;
-      const auto kind = static_cast<Trouble>(prng.below(5));
+      const auto kind = static_cast<Trouble>(prng.below(6));
       const Duration length = std::min(length_of(kind, prng), kOutageMax - row);
       if (length <= Duration{0}) continue;
       row += length;
@@ -77,6 +84,7 @@ class Troublemaker {
       case Trouble::RelayPaused: return between(prng, 100ms, 4s);
       case Trouble::NewAddress:
       case Trouble::Rebind: return 7s;  // until silence is noticed
+      case Trouble::UdpBlocked: return between(prng, 1s, 20s);
     }
     return {};
   }
@@ -93,6 +101,11 @@ class Troublemaker {
         break;
       }
       case Trouble::Rebind: t_.world.rebind_nat(t_.agent_host); break;
+      case Trouble::UdpBlocked:
+        t_.world.block_udp(t_.relay_host, t_.agent_host);
+        t_.world.after(length,
+                       [this] { t_.world.block_udp(t_.relay_host, t_.agent_host, false); });
+        break;
       case Trouble::AgentPaused: t_.agent_host.pause(length); break;
       case Trouble::RelayPaused: t_.relay_host.pause(length); break;
     }
@@ -145,6 +158,7 @@ void continuity(World& world, const TunnelOptions& options, const Load& load) {
   }
   const LinkModel link = random_link(prng);
   world.set_link(t.relay_host, t.agent_host, {.mtu = prng.chance(0.5) ? 1500 : link.mtu});
+  if (prng.chance(0.25)) t.agent.settings.carrier = service::CarrierChoice::H2;
   ASSERT_TRUE(t.start()) << "with a good network";
   world.set_link(t.relay_host, t.agent_host, link);
   plan_visits(t, load);

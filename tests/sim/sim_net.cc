@@ -36,7 +36,7 @@ Duration Path::random_delay(Prng& prng) const {
 Path::Arrivals Path::send_datagram(Instant now, std::size_t bytes, bool fragment, Prng& prng) {
   ++stats.datagrams;
   Arrivals out;
-  if (!up()) return ++stats.lost, out;
+  if (!up() || udp_blocked) return ++stats.lost, out;
   if (bytes > model.mtu && !fragment) return ++stats.too_big, out;
   const std::size_t queue = queued(now);
   if (queue + bytes > model.queue_bytes && queue > 0) return ++stats.overflowed, out;

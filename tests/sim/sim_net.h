@@ -43,7 +43,8 @@ class Path {
 
   LinkModel model;
   PathStats stats;
-  bool cut = false;  // World::cut; apart from the model, so that healing restores it
+  // World::cut and World::block_udp; apart from the model, so that healing restores it
+  bool cut = false, udp_blocked = false;
 
   bool up() const { return !model.blackout && !cut; }
   // `bytes` with IP and UDP headers; the MTU means nothing to what may be fragmented.

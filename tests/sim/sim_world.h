@@ -63,6 +63,10 @@ class World {
   // Drops everything between two hosts, both ways, until healed.
   void cut(Host& a, Host& b) { set_cut(a, b, true); }
   void heal(Host& a, Host& b) { set_cut(a, b, false); }
+  // A firewall that lets TCP through.
+  void block_udp(Host& a, Host& b, bool blocked = true) {
+    path(a, b).udp_blocked = path(b, a).udp_blocked = blocked;
+  }
   // From now on others see this host's UDP packets come from new ports, and from `public_ip` if
   // that is given; what they send to the old ones vanishes. TCP connections stay.
   void rebind_nat(Host& host);

@@ -247,6 +247,106 @@ TEST(Tunnel, ForgottenNatMappingCostsNoLink) {
   expect_visits_work(t);
 }
 
+// --- carriers ---
+
+std::string carrier_of(const TunnelWorld& t) {
+  const auto agents = t.relay.agents();
+  return agents.empty() ? "" : agents.front().carrier;
+}
+
+TEST(Tunnel, CarriesVisitorsOverH2) {
+  for (const bool passthrough : {true, false}) {
+    World world(30);
+    TunnelWorld t(world, {.passthrough = passthrough});
+    t.agent.settings.carrier = service::CarrierChoice::H2;
+    ASSERT_TRUE(t.start());
+    EXPECT_EQ(carrier_of(t), "h2");
+    expect_visits_work(t);
+    for (int i = 0; i < 300; ++i) t.visit(static_cast<std::size_t>(i % 2), 5000, 100);
+    EXPECT_TRUE(t.run_until([&] { return t.all_whole(); }, 60s)) << t.report();
+    EXPECT_TRUE(t.run_until([&] { return t.empty(); }, 10s)) << t.report();
+    world.run_for(1h);
+    EXPECT_EQ(seen(t).offline, 0u);
+  }
+}
+
+TEST(Tunnel, H2LinkThatDiesSilentlyIsReplaced) {
+  World world(31);
+  TunnelWorld t(world);
+  t.agent.settings.carrier = service::CarrierChoice::H2;
+  ASSERT_TRUE(t.start());
+  const std::size_t open = t.visit(0, 10, 10, true);
+  world.run_for(1s);
+  world.cut(t.relay_host, t.agent_host);
+  EXPECT_TRUE(t.run_until([&] { return seen(t).offline == 1; }, 10s));
+  world.run_for(5s);
+  world.heal(t.relay_host, t.agent_host);
+  EXPECT_TRUE(t.run_until([&] { return seen(t).resumed == 1; }, limits::kLinkHandshakeDeadline));
+  EXPECT_FALSE(t.ended(open));
+  expect_visits_work(t);
+}
+
+TEST(Tunnel, WithoutUdpItServesWithinThreeSeconds) {
+  World world(32);
+  TunnelWorld t(world);
+  world.block_udp(t.relay_host, t.agent_host);
+  ASSERT_TRUE(t.start(3s));
+  EXPECT_EQ(carrier_of(t), "h2");
+  expect_visits_work(t);
+}
+
+TEST(Tunnel, TakesQuicWithinAMinuteOfItsRecoveryAndNobodyNotices) {
+  World world(33);
+  TunnelWorld t(world);
+  world.block_udp(t.relay_host, t.agent_host);
+  ASSERT_TRUE(t.start());
+  world.set_link(t.relay_host, t.agent_host, {.delay = 20ms, .bandwidth = 4'000'000});
+  const std::size_t up = t.visit(0, 40'000'000, 0), down = t.visit(1, 0, 40'000'000);
+  const std::size_t held = t.visit(0, 10, 10, true);
+  world.run_for(5s);
+  world.block_udp(t.relay_host, t.agent_host, false);
+  EXPECT_TRUE(t.run_until([&] { return carrier_of(t) == "quic"; }, 60s));
+  EXPECT_EQ(seen(t).offline, 0u);
+  EXPECT_TRUE(t.run_until([&] { return seen(t).resumed == 1; }, 1s));
+  EXPECT_TRUE(t.run_until([&] { return t.whole(up) && t.whole(down); }, 5min)) << t.report();
+  EXPECT_FALSE(t.ended(held));
+  EXPECT_EQ(t.relay.metric("adit_sessions_total"), 1);
+  EXPECT_EQ(t.relay.links(), 1u);
+}
+
+TEST(Tunnel, LeavesQuicWhenUdpIsBlockedAmidATransfer) {
+  for (const bool upload : {false, true}) {
+    World world(34);
+    TunnelWorld t(world);
+    ASSERT_TRUE(t.start());
+    EXPECT_EQ(carrier_of(t), "quic");
+    world.set_link(t.relay_host, t.agent_host, {.delay = 20ms, .bandwidth = 8'000'000});
+    const std::size_t visit = upload ? t.visit(0, 20'000'000, 0) : t.visit(0, 0, 20'000'000);
+    world.run_for(3s);
+    world.block_udp(t.relay_host, t.agent_host);
+    EXPECT_TRUE(t.run_until([&] { return carrier_of(t) == "h2"; }, 5s)) << upload;
+    EXPECT_TRUE(t.run_until([&] { return t.whole(visit); }, 5min)) << t.report();
+    EXPECT_EQ(t.relay.metric("adit_sessions_total"), 1);
+  }
+}
+
+TEST(Tunnel, ResumesOverH2OnTheThreadOfTheSession) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    World world(seed);
+    TunnelWorld t(world, {.relay_threads = 4});
+    t.agent.settings.carrier = service::CarrierChoice::H2;
+    ASSERT_TRUE(t.start());
+    const std::size_t open = t.visit(0, 10, 10, true);
+    world.run_for(1s);
+    world.cut(t.relay_host, t.agent_host);
+    world.run_for(12s);
+    world.heal(t.relay_host, t.agent_host);
+    EXPECT_TRUE(t.run_until([&] { return seen(t).resumed == 1; }, 10s)) << seed;
+    EXPECT_EQ(t.relay.metric("adit_sessions_total"), 1);
+    EXPECT_FALSE(t.ended(open));
+  }
+}
+
 // --- who has the names ---
 
 struct SecondAgent {

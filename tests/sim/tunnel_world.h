@@ -36,7 +36,7 @@ struct TunnelKeys {
     std::string certificate_pem, key_pem, id;
   };
   std::vector<app::RelayIdentity> relays;
-  std::vector<crypto::TlsContext> relay_tls;
+  std::vector<service::LinkTls> relay_tls;
   std::vector<AgentKey> agents;
   std::string service_key_pem;
   std::string roots_file;  // a certificate that signs nothing: loading the system's costs too much

@@ -19,7 +19,7 @@
 #include "base/time.h"
 #include "crypto/tls_context.h"
 #include "proto/quic/connection_id.h"
-#include "proto/quic/stream_source.h"
+#include "proto/stream_source.h"
 
 namespace adit::quic {
 

@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "proto/quic/connection.h"
-#include "proto/quic/stream_source.h"
+#include "proto/stream_source.h"
 
 namespace adit::quic {
 

@@ -11,6 +11,7 @@ constexpr Duration kGoodbyeMax = 1s;
 Agent::Agent(io::Loop& loop, io::Resolver& resolver, Log& log, const AgentSettings& settings)
     : loop_(loop),
       known_relays_(settings.known_relays_path),
+      tls_(settings.identity_certificate_pem, settings.identity_key_pem, settings.roots_pem_file),
       services_(loop, resolver, log, metrics_, settings.services, settings.service_key_pem),
       tick_(loop, Delegate<void()>::to<&Agent::on_tick>(this)) {}
 
@@ -25,29 +26,16 @@ Result<std::unique_ptr<Agent>> Agent::make(io::Loop& loop, io::Resolver& resolve
   std::unique_ptr<Agent> agent(new Agent(loop, resolver, log, settings));
   if (auto ok = agent->services_.load(); !ok) return std::move(ok).error();
 
-  crypto::ClientTls tls;
-  tls.certificate_chain_pem = settings.identity_certificate_pem;
-  tls.private_key_pem = settings.identity_key_pem;
-  tls.alpn = {"adit/1"};
-  tls.tls13_only = true;
-  tls.verify = crypto::Verify::Callback;
-  auto by_key = crypto::TlsContext::client(tls);
-  if (!by_key) return std::move(by_key).error().with("agent key");
-  agent->by_key_.emplace(std::move(*by_key));
-
-  tls.verify = crypto::Verify::WebPki;
-  tls.roots_pem_file = settings.roots_pem_file;
-  auto web_pki = crypto::TlsContext::client(tls);
-  if (web_pki) {
-    agent->web_pki_.emplace(std::move(*web_pki));
-  } else if (!settings.roots_pem_file.empty()) {
-    return std::move(web_pki).error().with(settings.roots_pem_file);
-  } else {
+  if (auto ok = agent->tls_.by_key(LinkCarrier::Quic); !ok)
+    return std::move(ok).error().with("agent key");
+  if (auto web_pki = agent->tls_.web_pki(LinkCarrier::Quic); !web_pki) {
+    if (!settings.roots_pem_file.empty())
+      return std::move(web_pki).error().with(settings.roots_pem_file);
     log.warn("agent.no_roots", {{"what", web_pki.error().what}});
   }
   agent->shared_.emplace(AgentShared{loop, resolver, log, agent->metrics_, agent->services_, events,
-                                     agent->web_pki_ ? &*agent->web_pki_ : nullptr, *agent->by_key_,
-                                     agent->known_relays_, settings.session, settings.random_seed});
+                                     agent->tls_, agent->known_relays_, settings.session,
+                                     settings.carrier, settings.random_seed});
   for (const RelayTarget& relay : settings.relays)
     agent->uplinks_.push_back(std::make_unique<Uplink>(*agent->shared_, relay));
   return agent;

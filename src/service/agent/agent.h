@@ -20,6 +20,7 @@ struct AgentSettings {
   std::string roots_pem_file;      // empty: the system's
   SessionLimits session{limits::kStreamsPerSessionMax, limits::kStreamRetainBytesMax,
                         limits::kSessionRetainBytesMax};
+  CarrierChoice carrier = CarrierChoice::Auto;
   std::uint64_t random_seed = 0;   // simulator only
 };
 
@@ -46,7 +47,7 @@ class Agent {
   io::Loop& loop_;
   Metrics metrics_;
   KnownRelaysFile known_relays_;
-  std::optional<crypto::TlsContext> web_pki_, by_key_;
+  AgentTls tls_;
   LocalServices services_;
   std::optional<AgentShared> shared_;
   std::vector<std::unique_ptr<Uplink>> uplinks_;

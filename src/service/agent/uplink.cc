@@ -24,6 +24,12 @@ bool is_certificate_alert(const flow::CarrierDown& down) {
   return alert >= 42 && alert <= 48;
 }
 
+// RFC 8305 §5 gives the preferred address 250 ms; so much QUIC has before TCP is tried beside it.
+constexpr Duration kHeadStart = 250ms;
+// While HTTP/2 carries the session QUIC is tried again this often: within a minute of its recovery
+// it is taken.
+constexpr Duration kBetterEvery = 40s;
+
 // A link that lived this long was a good one: the next failure starts the back-off anew.
 constexpr Duration kGoodLink = 10s;
 
@@ -37,6 +43,8 @@ Uplink::Uplink(const AgentShared& shared, RelayTarget target)
       jitter_(jitter_seed(shared, label_)),
       request_(io::ResolveRequest::Handler::to<&Uplink::on_resolved>(this)),
       timer_(shared.loop, Delegate<void()>::to<&Uplink::attempt>(this)),
+      head_start_(shared.loop, Delegate<void()>::to<&Uplink::on_head_start>(this)),
+      better_(shared.loop, Delegate<void()>::to<&Uplink::on_better>(this)),
       session_over_(shared.loop, Delegate<void()>::to<&Uplink::on_session_over>(this)) {}
 
 Uplink::~Uplink() {
@@ -48,9 +56,11 @@ void Uplink::start() { attempt(); }
 void Uplink::stop() {
   timer_.stop();
   session_over_.stop();
+  head_start_.stop();
+  better_.stop();
   request_.cancel();
   state_ = State::Stopped;
-  if (link_ != nullptr) link_->close(link::CloseCode::Done, "the agent stops");
+  for (auto& link : links_) link->close(link::CloseCode::Done, "the agent stops");
 }
 
 std::string_view Uplink::state_name() const {
@@ -66,8 +76,8 @@ std::string_view Uplink::state_name() const {
 }
 
 std::optional<flow::CarrierStats> Uplink::stats() const {
-  if (link_ == nullptr || !link_->live()) return std::nullopt;
-  return link_->carrier().stats();
+  if (!live()) return std::nullopt;
+  return live_->carrier().stats();
 }
 
 // --- one attempt ---------------------------------------------------------------------------------
@@ -88,34 +98,95 @@ void Uplink::on_resolved(const Result<std::vector<Address>>& addresses) {
   connect_next();
 }
 
+// One address at a time; on it QUIC first, and HTTP/2 beside it where QUIC is not there at once.
 void Uplink::connect_next() {
-  const bool web = trust_.mode() == RelayTrust::Mode::WebPki && shared_.web_pki != nullptr;
-  if (trust_.mode() == RelayTrust::Mode::WebPki && shared_.web_pki == nullptr) {
-    // No roots here to verify with: what is remembered of the relay decides alone.
-    if (!trust_.certificate_failed()) return wait("no CA certificates to verify the relay with");
-  }
   state_ = State::Connecting;
   while (next_address_ < addresses_.size()) {
-    UplinkLinkOptions options{web ? *shared_.web_pki : shared_.by_key, target_.name,
-                              addresses_[next_address_++], std::nullopt,
-                              shared_.random_seed == 0 ? 0 : jitter_.next() | 1};
-    if (session_) options.affinity = affinity_;
-    auto link = UplinkLink::open(shared_.loop, *this, options);
-    if (link) {
-      link_ = std::move(*link);
-      return;
+    ++next_address_;
+    if (shared_.carrier != CarrierChoice::H2) {
+      if (auto ok = open_link(LinkCarrier::Quic); ok) {
+        if (shared_.carrier == CarrierChoice::Auto)
+          head_start_.set(shared_.loop.now() + kHeadStart);
+        return;
+      } else {
+        last_error_ = ok.error().what;
+      }
     }
-    last_error_ = link.error().what;
+    if (shared_.carrier == CarrierChoice::Quic) continue;
+    auto ok = open_link(LinkCarrier::H2);
+    if (ok) return;
+    last_error_ = ok.error().what;
   }
   wait(last_error_);
 }
 
+// To the address in turn.
+Status Uplink::open_link(LinkCarrier carrier) {
+  auto tls = shared_.tls.by_key(carrier);
+  if (!tls) return std::move(tls).error();
+  if (trust_.mode() == RelayTrust::Mode::WebPki) {
+    auto web = shared_.tls.web_pki(carrier);
+    if (web) {
+      tls = web;
+    } else if (!trust_.certificate_failed()) {
+      // No roots here to verify with, and nothing is remembered of the relay that could decide.
+      return Error{0, "no CA certificates to verify the relay with"};
+    }
+  }
+  UplinkLinkOptions options{carrier, **tls, target_.name, addresses_[next_address_ - 1],
+                            std::nullopt, shared_.random_seed == 0 ? 0 : jitter_.next() | 1};
+  if (session_) options.affinity = affinity_;
+  auto link = UplinkLink::open(shared_.loop, shared_.resolver, static_cast<UplinkOwner&>(*this),
+                               options);
+  if (!link) return std::move(link).error();
+  links_.push_back(std::move(*link));
+  return {};
+}
+
+void Uplink::on_head_start() {
+  if (state_ != State::Connecting || chosen_ != nullptr) return;
+  if (auto ok = open_link(LinkCarrier::H2); !ok) last_error_ = ok.error().what;
+}
+
+void Uplink::look_for_better() {
+  const bool on_h2 = live_ != nullptr && live_->kind() == LinkCarrier::H2 && chosen_ == nullptr;
+  const bool worth_it = on_h2 && shared_.carrier == CarrierChoice::Auto;
+  if (!worth_it) return better_.stop();
+  if (!better_.armed()) better_.set(shared_.loop.now() + kBetterEvery);
+}
+
+// Some networks let UDP through for a while, or until somebody changes a firewall: TCP is tried
+// before QUIC has given up, and takes the session if it gets through.
+void Uplink::on_suspect(UplinkLink& link) {
+  const bool alone = live_ == &link && chosen_ == nullptr && links_.size() == 1;
+  if (!alone || shared_.carrier != CarrierChoice::Auto) return;
+  if (auto ok = open_link(LinkCarrier::H2); !ok)
+    shared_.log.warn("agent.no_second_carrier", {{"relay", label_}, {"what", ok.error().what}});
+}
+
+// Make before break: the session moves when the other link has proven itself.
+void Uplink::on_better() {
+  if (!live() || chosen_ != nullptr) return;
+  if (auto ok = open_link(LinkCarrier::Quic); !ok) look_for_better();
+}
+
 Status Uplink::on_peer_key(UplinkLink& link) {
+  if (chosen_ != nullptr) return Error{0, "another carrier was faster"};
+  if (live_ != nullptr && link.kind() == LinkCarrier::H2 && live_->answered())
+    return Error{0, "QUIC works again"};
   auto ok = trust_.accept(crypto::spki_pin(link.carrier().peer_spki_der()));
   if (!ok) {
     last_error_ = ok.error().what;
     shared_.log.error("agent.relay_not_trusted", {{"relay", label_}, {"what", last_error_}});
+    return ok;
   }
+  chosen_ = &link;
+  head_start_.stop();
+  for (auto& other : links_)
+    if (other.get() != &link && other.get() != live_)
+      other->close(link::CloseCode::Done, "another carrier was faster");
+  // What the session has handed on is said in HELLO, and must not change from there on.
+  if (session_) session_->detach();
   return ok;
 }
 
@@ -163,15 +234,21 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
   }
   if (auto ok = session_->attach_agent(link.carrier(), welcome); !ok) return ok;
   session_over_.stop();
+  if (live_ != nullptr) live_->close(link::CloseCode::Done, "moved to another carrier");
+  live_ = &link;
+  chosen_ = nullptr;
   state_ = State::Live;
   live_since_ = shared_.loop.now();
   ++times_live_;
   urls_ = urls_of(welcome);
   shared_.metrics.counter("adit_agent_links_total").add();
   const flow::CarrierStats stats = link.carrier().stats();
-  shared_.log.info("agent.online", {{"relay", label_}, {"resumed", welcome.resumed},
+  shared_.log.info("agent.online", {{"relay", label_}, {"carrier", stats.name},
+                                    {"resumed", welcome.resumed},
                                     {"streams", session_->stream_count()}});
   shared_.events.on_online(label_, urls_, stats.name, stats.rtt, welcome.resumed);
+  better_.stop();
+  look_for_better();
   return {};
 }
 
@@ -196,7 +273,9 @@ void Uplink::on_refused(UplinkLink&, const link::Refused& refused) {
 }
 
 Session* Uplink::session_of(UplinkLink& link) {
-  return state_ == State::Live && link_.get() == &link ? session_.get() : nullptr;
+  // While another link is taking it, it is nobody's.
+  const bool has_it = state_ == State::Live && live_ == &link && chosen_ == nullptr;
+  return has_it ? session_.get() : nullptr;
 }
 
 void Uplink::on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) {
@@ -206,19 +285,42 @@ void Uplink::on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Dup
 // --- when it ends --------------------------------------------------------------------------------
 
 void Uplink::on_link_down(UplinkLink& link, const flow::CarrierDown& down) {
-  CHECK(link_.get() == &link);
-  const bool was_live = state_ == State::Live;
-  const bool refused = link.refused() != nullptr;
-  const bool proven = link.handshake_done();
-  std::unique_ptr<UplinkLink> gone = std::move(link_);
+  const auto at = std::find_if(links_.begin(), links_.end(),
+                               [&link](const auto& l) { return l.get() == &link; });
+  CHECK(at != links_.end());
+  const std::unique_ptr<UplinkLink> gone = std::move(*at);
+  links_.erase(at);
+  const bool was_live = live_ == &link, was_chosen = chosen_ == &link;
+  if (was_live) live_ = nullptr;
+  if (was_chosen) chosen_ = nullptr;
   if (state_ == State::Stopped) {
     if (session_) session_->detach();
     return;
   }
-  if (was_live) return after_live_lost(down);
-  if (refused) return wait(last_error_);
+  if (was_live) {
+    if (chosen_ == nullptr) return after_live_lost(down);
+    session_->detach();  // its other link is about to take it
+    state_ = State::Connecting;
+    session_over_.set(shared_.loop.now() + resume_window_);
+    return;
+  }
+  if (live_ != nullptr) {
+    // It had taken the session from the live link, which cannot have it back.
+    if (was_chosen) return live_->close(link::CloseCode::Done, "could not move to a better link");
+    return look_for_better();
+  }
+  // One that lost the race, or is a leftover of what came before.
+  if (!was_chosen && (chosen_ != nullptr || state_ != State::Connecting)) return;
+  after_attempt_failed(link, down);
+}
+
+void Uplink::after_attempt_failed(const UplinkLink& link, const flow::CarrierDown& down) {
+  const bool proven = link.handshake_done();
+  if (link.refused() != nullptr) return wait(last_error_);
   if (is_certificate_alert(down)) {
     last_error_ = down.reason;
+    links_.clear();
+    head_start_.stop();
     if (trust_.certificate_failed()) {
       next_address_ = 0;
       return connect_next();
@@ -228,6 +330,11 @@ void Uplink::on_link_down(UplinkLink& link, const flow::CarrierDown& down) {
   }
   if (!proven || last_error_.empty())
     last_error_ = down.timeout ? "no answer in time" : down.reason.empty() ? "closed" : down.reason;
+  if (!links_.empty()) return;  // the other carrier may do better
+  if (head_start_.armed()) {
+    head_start_.stop();
+    if (open_link(LinkCarrier::H2)) return;
+  }
   if (!proven && next_address_ < addresses_.size()) return connect_next();
   wait(last_error_);
 }
@@ -258,6 +365,8 @@ void Uplink::after_live_lost(const flow::CarrierDown& down) {
 
 // Jittered exponential back-off, for ever.
 void Uplink::wait(std::string_view why) {
+  head_start_.stop();
+  better_.stop();
   state_ = State::Waiting;
   trouble_ = why;
   delay_ = std::clamp(delay_ * 2, limits::kReconnectDelayMin, limits::kReconnectDelayMax);

@@ -10,9 +10,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/prng.h"
-#include "crypto/tls_context.h"
 #include "io/loop.h"
 #include "io/resolver.h"
+#include "service/agent/link_tls.h"
 #include "service/agent/local_service.h"
 #include "service/agent/relay_trust.h"
 #include "service/agent/uplink_link.h"
@@ -42,6 +42,12 @@ class AgentEvents {
   ~AgentEvents() = default;
 };
 
+enum class CarrierChoice : std::uint8_t {
+  Auto,  // QUIC where it works, HTTP/2 where it does not
+  Quic,
+  H2,
+};
+
 // What all uplinks of an agent share; outlives them.
 struct AgentShared {
   io::Loop& loop;
@@ -50,10 +56,10 @@ struct AgentShared {
   Metrics& metrics;
   LocalServices& services;
   AgentEvents& events;
-  const crypto::TlsContext* web_pki;  // null: no roots on this machine
-  const crypto::TlsContext& by_key;
+  AgentTls& tls;
   const KnownRelaysFile& known_relays;
   SessionLimits session_limits;
+  CarrierChoice carrier = CarrierChoice::Auto;
   // 0: from the CSPRNG; else jitter and connection ids repeat (simulator)
   std::uint64_t random_seed = 0;
 };
@@ -66,8 +72,8 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   void start();
   // Says goodbye; `done` when the link is down.
   void stop();
-  bool live() const { return link_ != nullptr && link_->live(); }
-  bool link_down() const { return link_ == nullptr; }
+  bool live() const { return live_ != nullptr && live_->live(); }
+  bool link_down() const { return links_.empty(); }
   std::size_t streams() const { return session_ ? session_->stream_count() : 0; }
   std::size_t retained_bytes() const { return session_ ? session_->retained_bytes() : 0; }
   const RelayTarget& target() const { return target_; }
@@ -86,6 +92,10 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   void attempt();
   void on_resolved(const Result<std::vector<Address>>& addresses);
   void connect_next();
+  Status open_link(LinkCarrier carrier);
+  void on_head_start();
+  void look_for_better();
+  void on_better();
   void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) override;
   // From the link.
   Status on_peer_key(UplinkLink& link) override;
@@ -93,8 +103,10 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   Status on_welcome(UplinkLink& link, const link::Welcome& welcome) override;
   void on_refused(UplinkLink& link, const link::Refused& refused) override;
   Session* session_of(UplinkLink& link) override;
+  void on_suspect(UplinkLink& link) override;
   void on_link_down(UplinkLink& link, const flow::CarrierDown& down) override;
 
+  void after_attempt_failed(const UplinkLink& link, const flow::CarrierDown& down);
   void after_live_lost(const flow::CarrierDown& down);
   void wait(std::string_view why);
   void drop_session();
@@ -119,7 +131,13 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   std::vector<Address> addresses_;
   std::size_t next_address_ = 0;
   io::Timer timer_;         // end of a wait
-  std::unique_ptr<UplinkLink> link_;
+  // Racing each other, or the live one, beside it perhaps one over a better carrier, and those that
+  // are still saying goodbye.
+  std::vector<std::unique_ptr<UplinkLink>> links_;
+  UplinkLink* live_ = nullptr;    // carries the session, or did until its HELLO took it to chosen_
+  UplinkLink* chosen_ = nullptr;  // has proven itself first; between HELLO and WELCOME
+  io::Timer head_start_;          // of QUIC before HTTP/2
+  io::Timer better_;              // until QUIC is tried again
   std::string last_error_;
 
   // The session and what resumes it.

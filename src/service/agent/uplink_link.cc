@@ -4,21 +4,19 @@
 #include <cerrno>
 
 #include "base/limits.h"
+#include "flow/h2_link.h"
+#include "flow/tcp_stream.h"
+#include "flow/tls_stream.h"
+#include "route/router.h"
 
 namespace adit::service {
 
 namespace {
 
-// Nothing has come back for what was sent this long ago, less two round trips: the path is gone.
-// Moving to another socket is cheap and mends a changed address or a NAT that forgot us. Each
-// further move waits twice as long, since it uses up a connection id that the relay has to replace.
-constexpr Duration kUnansweredBeforeMove = 1500ms;
-static_assert(limits::kLinkKeepAlive + kUnansweredBeforeMove * 3 < limits::kLinkIdleTimeout,
-              "two moves before an idle link is given up");
 // Streams that may overtake WELCOME; more is not a matter of order.
 constexpr std::size_t kEarlyStreamsMax = limits::kStreamsPerSessionMax;
 
-quic::Settings agent_settings(const UplinkLinkOptions& options) {
+quic::Settings quic_settings(const UplinkLinkOptions& options) {
   quic::Settings s;
   s.idle_timeout = limits::kLinkIdleTimeout;
   s.keep_alive = limits::kLinkKeepAlive;
@@ -31,94 +29,76 @@ quic::Settings agent_settings(const UplinkLinkOptions& options) {
   return s;
 }
 
+h2::Settings h2_settings() {
+  h2::Settings s;
+  s.stream_window_bytes = limits::kStreamWindowBytes;
+  s.connection_window_bytes = limits::kLinkWindowBytes;
+  s.streams_max = limits::kStreamsPerSessionMax + 1;  // the control channel is one
+  return s;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<UplinkLink>> UplinkLink::open(io::Loop& loop, UplinkOwner& owner,
+Result<std::unique_ptr<UplinkLink>> UplinkLink::open(io::Loop& loop, io::Resolver& resolver,
+                                                     UplinkOwner& owner,
                                                      const UplinkLinkOptions& options) {
-  const IpAddress any = options.relay.ip.is_v4() ? IpAddress::any4() : IpAddress::any6();
-  auto socket = loop.open_udp(Address{any, 0}, io::UdpOptions{});
-  if (!socket) return std::move(socket).error();
-  if (auto ok = loop.connect_udp(*socket, options.relay); !ok) return std::move(ok).error();
-  std::unique_ptr<UplinkLink> link(new UplinkLink(loop, owner, std::move(*socket), options.relay));
-  auto connection = quic::Connection::connect(options.tls, options.server_name,
-                                              quic::Path{link->local_, link->relay_},
-                                              agent_settings(options), loop.now());
-  if (!connection) return std::move(connection).error();
-  link->quic_ = std::make_unique<flow::QuicLink>(
-      loop, static_cast<flow::DatagramPort&>(*link), std::move(*connection), true);
-  link->quic_->set_listener(static_cast<flow::CarrierListener*>(link.get()));
-  loop.receive_datagrams(link->receive_, link->socket_);
+  std::unique_ptr<UplinkLink> link(new UplinkLink(loop, owner, options));
+  auto begun = options.kind == LinkCarrier::Quic ? link->open_quic() : link->open_h2(resolver);
+  if (!begun) return std::move(begun).error();
   link->deadline_.set(loop.now() + limits::kLinkHandshakeDeadline);
   return link;
 }
 
-UplinkLink::UplinkLink(io::Loop& loop, UplinkOwner& owner, io::Socket socket, const Address& relay)
+UplinkLink::UplinkLink(io::Loop& loop, UplinkOwner& owner, const UplinkLinkOptions& options)
     : loop_(loop),
       owner_(owner),
-      relay_(relay),
-      local_(loop.local_address(socket)),
-      socket_(std::move(socket)),
-      receive_(io::Op::Handler::to<&UplinkLink::on_datagrams>(this)),
-      writable_(io::Op::Handler::to<&UplinkLink::on_writable>(this)),
-      deadline_(loop, Delegate<void()>::to<&UplinkLink::on_deadline>(this)),
-      watch_(loop, Delegate<void()>::to<&UplinkLink::on_watch>(this)),
-      move_wait_(kUnansweredBeforeMove) {}
+      options_(options),
+      deadline_(loop, Delegate<void()>::to<&UplinkLink::on_deadline>(this)) {}
 
 UplinkLink::~UplinkLink() = default;
 
-// --- datagrams -----------------------------------------------------------------------------------
-
-void UplinkLink::on_datagrams(const io::Completion& c) {
-  if (c.result > 0) {
-    move_wait_ = kUnansweredBeforeMove;
-    quic_->feed(quic::Path{local_, relay_}, c.ecn, c.data, c.segment_bytes);
-  }
-  if (c.more) return;
-  // ECONNREFUSED and its like: nobody listens there now; the timers decide how long that may last.
-  // After a move the operation ended with the old socket, and goes on with the new one.
-  old_socket_.reset();
-  loop_.receive_datagrams(receive_, socket_);
+Status UplinkLink::open_quic() {
+  auto port = QuicPort::open(loop_, options_.relay);
+  if (!port) return std::move(port).error();
+  port_ = std::move(*port);
+  auto connection = quic::Connection::connect(options_.tls, options_.server_name, port_->path(),
+                                              quic_settings(options_), loop_.now());
+  if (!connection) return std::move(connection).error();
+  carrier_ = port_->carry(std::move(*connection));
+  carrier_->set_listener(static_cast<flow::CarrierListener*>(this));
+  return {};
 }
 
-Result<std::size_t> UplinkLink::send(const quic::Outgoing& batch) {
-  if (live() && !watch_.armed()) watch_.set(loop_.now() + move_wait_);
-  // The socket is connected: no addresses.
-  return loop_.send_datagrams(socket_, io::DatagramBatch{relay_, Address{}, batch.bytes,
-                                                         batch.segment_bytes, batch.ecn});
+Status UplinkLink::open_h2(io::Resolver& resolver) {
+  dialer_ = std::make_unique<flow::Dialer>(loop_, resolver,
+                                           flow::Dialer::Done::to<&UplinkLink::on_dialled>(this));
+  dialer_->dial(HostPort{options_.relay.ip.text(), options_.relay.port},
+                Deadline::after(loop_.now(), limits::kLinkHandshakeDeadline));
+  return {};
 }
 
-void UplinkLink::wait_writable(flow::QuicLink&) {
-  if (!writable_.armed()) loop_.poll(writable_, socket_.raw(), io::kWritable);
+void UplinkLink::on_dialled(Result<io::Socket> socket) {
+  // What dialled is on the stack below: it goes with this link, or at the next dial.
+  if (!socket) return fail_before_carrier(socket.error().what);
+  const std::string hint =
+      options_.affinity
+          ? std::string(route::kAlpnThreadPrefix) + std::to_string(*options_.affinity)
+          : std::string();
+  auto session = crypto::TlsSession::client(options_.tls, options_.server_name, hint);
+  if (!session) return fail_before_carrier(session.error().what);
+  auto tcp = std::make_unique<flow::TcpStream>(loop_, std::move(*socket), ByteVector());
+  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(tcp), std::move(*session));
+  carrier_ = std::make_unique<flow::H2Link>(loop_, std::move(tls), options_.relay,
+                                            h2::Connection::Role::Server, h2_settings(),
+                                            std::string_view());
+  carrier_->set_listener(static_cast<flow::CarrierListener*>(this));
 }
 
-void UplinkLink::on_writable(const io::Completion& c) {
-  if (c.result != -ECANCELED) quic_->on_port_writable();
-}
-
-void UplinkLink::on_watch() {
-  const Instant since = quic_->connection().unanswered_since();
-  if (since == Instant::never()) return;  // the next packet sent sets the watch again
-  const Instant due = since + move_wait_ + 2 * quic_->stats().rtt;
-  if (loop_.now() < due) return watch_.set(due);
-  move_wait_ *= 2;
-  watch_.set(since + move_wait_);
-  // A socket may be refused now (no address at all); the next look tries again.
-  static_cast<void>(move_socket());
-}
-
-Status UplinkLink::move_socket() {
-  const IpAddress any = relay_.ip.is_v4() ? IpAddress::any4() : IpAddress::any6();
-  auto socket = loop_.open_udp(Address{any, 0}, io::UdpOptions{});
-  if (!socket) return std::move(socket).error();
-  if (auto ok = loop_.connect_udp(*socket, relay_); !ok) return ok;
-  // The operation of the old socket has to end before the same Op serves the new one: on_datagrams
-  // goes on.
-  loop_.cancel(receive_);
-  loop_.cancel(writable_);
-  if (!old_socket_) old_socket_ = std::move(socket_);
-  socket_ = std::move(*socket);
-  local_ = loop_.local_address(socket_);
-  return quic_->migrate(static_cast<flow::DatagramPort&>(*this), quic::Path{local_, relay_});
+// Said by the timer: the owner may be in the middle of opening this link.
+void UplinkLink::fail_before_carrier(std::string_view why) {
+  state_ = link::LinkState::Closed;
+  failure_ = why;
+  deadline_.set(loop_.now());
 }
 
 // --- in protocol order ---------------------------------------------------------------------------
@@ -138,7 +118,7 @@ void UplinkLink::on_up() {
   ByteVector frame;
   link::write_frame(frame, link::FrameType::Hello, hello);
   deadline_.set(loop_.now() + limits::kHelloFrameDeadline);
-  if (!quic_->send_control(frame)) close(link::CloseCode::Overloaded, "control channel stuck");
+  if (!carrier_->send_control(frame)) close(link::CloseCode::Overloaded, "control channel stuck");
 }
 
 void UplinkLink::on_control(Bytes bytes) {
@@ -161,6 +141,7 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       if (auto ok = owner_.on_welcome(*this, *welcome); !ok) return ok;
       state_ = *to;
       deadline_.stop();
+      if (port_) port_->watch(Delegate<void()>::to<&UplinkLink::on_suspect>(this));
       for (flow::CarrierStream id : std::exchange(early_, {})) {
         on_stream_opened(id);
         on_stream_readable(id);
@@ -188,7 +169,7 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       if (frame.body.size() != 8) return Error{0, "PROBE of the wrong size"};
       ByteVector answer;
       link::write_frame(answer, link::FrameType::Probed, frame.body);
-      return quic_->send_control(answer);
+      return carrier_->send_control(answer);
     }
     case link::FrameType::Hello:
       return Error{0, "a frame that only an agent sends"};
@@ -201,18 +182,26 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
 
 void UplinkLink::close(link::CloseCode code, std::string_view reason) {
   if (state_ == link::LinkState::Closed) return;
+  if (carrier_ == nullptr) {
+    dialer_.reset();
+    return fail_before_carrier(reason);
+  }
   state_ = link::LinkState::Closed;
   deadline_.stop();
-  watch_.stop();
-  quic_->close(static_cast<std::uint64_t>(code), reason);
+  carrier_->close(static_cast<std::uint64_t>(code), reason);
 }
 
-void UplinkLink::on_deadline() { close(link::CloseCode::Deadline, "no answer in time"); }
+void UplinkLink::on_deadline() {
+  if (state_ != link::LinkState::Closed || carrier_ != nullptr)
+    return close(link::CloseCode::Deadline, "no answer in time");
+  flow::CarrierDown down;
+  down.reason = failure_;
+  owner_.on_link_down(*this, down);  // may destroy this
+}
 
 void UplinkLink::on_down(const flow::CarrierDown& down) {
   state_ = link::LinkState::Closed;
   deadline_.stop();
-  watch_.stop();
   owner_.on_link_down(*this, down);  // may destroy this
 }
 

@@ -1,16 +1,18 @@
-// One link of an uplink: its UDP socket, its QUIC connection, the control channel. When nothing
-// comes back it moves to a fresh socket (a new address, or a NAT that forgot us) before it gives
-// up.
+// One link of an uplink: the way to the relay over one carrier, and the control channel on it.
 #pragma once
 
 #include <memory>
 #include <optional>
 
-#include "flow/quic_link.h"
+#include "flow/carrier.h"
+#include "flow/dialer.h"
 #include "io/loop.h"
+#include "io/resolver.h"
 #include "proto/link/frames.h"
 #include "proto/link/messages.h"
 #include "proto/link/state.h"
+#include "service/agent/link_tls.h"
+#include "service/agent/quic_port.h"
 #include "service/tunnel/session.h"
 
 namespace adit::service {
@@ -27,6 +29,8 @@ class UplinkOwner {
   virtual void on_refused(UplinkLink& link, const link::Refused& refused) = 0;
   // Null before WELCOME.
   virtual Session* session_of(UplinkLink& link) = 0;
+  // Nothing comes back over the carrier, while the link is live.
+  virtual void on_suspect(UplinkLink& link) = 0;
   // The last call; the link may be destroyed in it.
   virtual void on_link_down(UplinkLink& link, const flow::CarrierDown& down) = 0;
 
@@ -35,38 +39,42 @@ class UplinkOwner {
 };
 
 struct UplinkLinkOptions {
-  const crypto::TlsContext& tls;
+  LinkCarrier kind = LinkCarrier::Quic;
+  const crypto::TlsContext& tls;  // for this kind
   std::string server_name;
   Address relay;
-  // First byte of the connection id, so that a link that resumes reaches the session's thread.
+  // The thread that has the session, so that a link that resumes it gets there.
   std::optional<std::uint8_t> affinity;
   std::uint64_t random_seed = 0;
 };
 
-class UplinkLink final : private flow::CarrierListener, private flow::DatagramPort {
+class UplinkLink final : private flow::CarrierListener {
  public:
-  static Result<std::unique_ptr<UplinkLink>> open(io::Loop& loop, UplinkOwner& owner,
+  static Result<std::unique_ptr<UplinkLink>> open(io::Loop& loop, io::Resolver& resolver,
+                                                  UplinkOwner& owner,
                                                   const UplinkLinkOptions& options);
   ~UplinkLink();
 
-  flow::Carrier& carrier() { return *quic_; }
-  const flow::Carrier& carrier() const { return *quic_; }
+  LinkCarrier kind() const { return options_.kind; }
+  flow::Carrier& carrier() { return *carrier_; }  // from the handshake on
+  const flow::Carrier& carrier() const { return *carrier_; }
   bool live() const {
     return state_ == link::LinkState::Live || state_ == link::LinkState::Draining;
   }
+  // False: something was sent over QUIC behind which nothing has come back.
+  bool answered() const { return port_ == nullptr || port_->answered(); }
   // Also after it is closed: whether it ever was.
   bool handshake_done() const { return handshake_done_; }
   const link::Refused* refused() const { return refused_ ? &*refused_ : nullptr; }
   void close(link::CloseCode code, std::string_view reason);
 
  private:
-  UplinkLink(io::Loop& loop, UplinkOwner& owner, io::Socket socket, const Address& relay);
+  UplinkLink(io::Loop& loop, UplinkOwner& owner, const UplinkLinkOptions& options);
 
-  // DatagramPort
-  Result<std::size_t> send(const quic::Outgoing& batch) override;
-  void wait_writable(flow::QuicLink& link) override;
-  void on_writable(const io::Completion& c);
-  void on_datagrams(const io::Completion& c);
+  Status open_quic();
+  Status open_h2(io::Resolver& resolver);
+  void on_dialled(Result<io::Socket> socket);
+  void fail_before_carrier(std::string_view why);
 
   void on_up() override;
   void on_control(Bytes bytes) override;
@@ -79,26 +87,21 @@ class UplinkLink final : private flow::CarrierListener, private flow::DatagramPo
 
   Status on_frame(const link::Frame& frame);
   void on_deadline();
-  void on_watch();
-  Status move_socket();
+  void on_suspect() { owner_.on_suspect(*this); }
 
   io::Loop& loop_;
   UplinkOwner& owner_;
-  const Address relay_;
-  Address local_;
-  io::Socket socket_;
-  io::Socket old_socket_;                    // after a move, until its receive has ended
-  io::Op receive_;
-  io::Op writable_;
-  std::unique_ptr<flow::QuicLink> quic_;
+  const UplinkLinkOptions options_;
+  std::unique_ptr<QuicPort> port_;           // below carrier_, over QUIC
+  std::unique_ptr<flow::Dialer> dialer_;     // before carrier_, over TCP
+  std::unique_ptr<flow::Carrier> carrier_;
+  std::string failure_;                      // before there was a carrier
   link::LinkState state_ = link::LinkState::Handshake;
   bool handshake_done_ = false;
   link::FrameReader frames_;
   std::vector<flow::CarrierStream> early_;   // streams that overtook WELCOME
   std::optional<link::Refused> refused_;
   io::Timer deadline_;                       // of the handshake and of WELCOME
-  io::Timer watch_;                          // for an answer to what was sent
-  Duration move_wait_;
 };
 
 }  // namespace adit::service

@@ -1,6 +1,7 @@
 #include "service/edge/edge.h"
 
 #include <cerrno>
+#include <charconv>
 
 #include "service/edge/farewell.h"
 #include "service/edge/forward.h"
@@ -29,6 +30,18 @@ Edge::Counters make_counters(Metrics& m) {
           m.counter("adit_visitor_bytes_total", "direction=\"in\""),
           m.counter("adit_visitor_bytes_total", "direction=\"out\""),
           m.gauge("adit_visitors_open")};
+}
+
+std::optional<std::uint32_t> thread_hint(const ClientHello& hello) {
+  for (const std::string& name : hello.alpn) {
+    if (!name.starts_with(route::kAlpnThreadPrefix)) continue;
+    const char* from = name.data() + route::kAlpnThreadPrefix.size();
+    const char* to = name.data() + name.size();
+    std::uint32_t out = 0;
+    const auto read = std::from_chars(from, to, out);
+    if (read.ec == std::errc{} && read.ptr == to) return out;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -171,13 +184,18 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
   if (const auto* fixed = std::get_if<route::StaticRoute>(&destination))
     return forward_static(std::move(visitor), fixed->index);
 
+  if (std::holds_alternative<route::Link>(destination)) {
+    visitor.local = loop_.local_address(visitor.socket);
+    leave(visitor.peer);  // links have bounds of their own
+    return agents_.link(std::move(visitor), thread_hint(hello));
+  }
+
   // Rows whose service is not part of this build answer as an unknown protocol or name would.
   std::string_view reason = "unknown_name";
   TlsAlert alert = TlsAlert::UnrecognizedName;
   if (const auto* none = std::get_if<route::NoMatch>(&destination)) {
     reason = route::name(none->reason);
-  } else if (std::holds_alternative<route::Link>(destination) ||
-             std::holds_alternative<route::AcmeChallenge>(destination)) {
+  } else if (std::holds_alternative<route::AcmeChallenge>(destination)) {
     reason = "no_application_protocol";
     alert = TlsAlert::NoApplicationProtocol;
   } else if (std::holds_alternative<route::RelayHttps>(destination)) {

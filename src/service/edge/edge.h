@@ -55,6 +55,8 @@ class AgentDoor {
  public:
   // Takes the visitor, whatever becomes of it. `pattern`: the name in the table that it fell to.
   virtual void visit(Visitor visitor, const std::string& pattern) = 0;
+  // An agent that opens a link over TCP. `thread`: where its session is, by its own word.
+  virtual void link(Visitor agent, std::optional<std::uint32_t> thread) = 0;
 
  protected:
   ~AgentDoor() = default;

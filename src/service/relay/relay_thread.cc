@@ -31,7 +31,7 @@ route::RouterTable RelayThread::make_table(const RelaySettings& settings) {
 
 RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::Loop& loop,
                          io::Resolver& resolver, Log& log, const RelaySettings& settings,
-                         const crypto::TlsContext& tls, Bytes reset_secret)
+                         const LinkTls& tls, Bytes reset_secret)
     : index_(index),
       threads_(threads),
       loop_(loop),
@@ -44,7 +44,7 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
       drain_deadline_(loop, Delegate<void()>::to<&RelayThread::on_drain_deadline>(this)),
       drain_check_(loop, Delegate<void()>::to<&RelayThread::check_drained>(this)) {
   tunnel_.emplace(loop, log, metrics_, settings.tunnel, make_access(settings), table_,
-                  settings.public_port, edge_, static_cast<Fabric&>(*this));
+                  settings.public_port, edge_, static_cast<Fabric&>(*this), tls.h2);
   if (index == 0) authority_.emplace();
 }
 
@@ -74,7 +74,7 @@ Status RelayThread::listen(const RelayPorts& ports) {
     options.steer_id_bytes = quic::kConnectionIdBytes;
     auto socket = loop_.open_udp(at, options);
     if (!socket) return std::move(socket).error().with("udp " + at.text());
-    ports_.push_back(std::make_unique<LinkPort>(loop_, std::move(*socket), ports_.size(), tls_,
+    ports_.push_back(std::make_unique<LinkPort>(loop_, std::move(*socket), ports_.size(), tls_.quic,
                                                 reset_secret_, metrics_, *tunnel_,
                                                 static_cast<Fabric&>(*this)));
   }
@@ -153,6 +153,14 @@ void RelayThread::hand_over(std::uint32_t thread, Visitor visitor, const std::st
              t.tunnel_->serve(bare.land(t.loop_), here ? owner->session : 0,
                               here ? owner->service : ServiceNumber{0});
            });
+  if (!posted) metrics_.counter("adit_messages_dropped_total").add();
+}
+
+void RelayThread::hand_over_link(std::uint32_t thread, Visitor agent) {
+  const bool posted = post(threads_, thread,
+                           [bare = BareVisitor(loop_, std::move(agent))](RelayThread& t) mutable {
+                             t.tunnel_->link(bare.land(t.loop_), t.index_);
+                           });
   if (!posted) metrics_.counter("adit_messages_dropped_total").add();
 }
 

@@ -33,6 +33,11 @@ struct RelaySettings {
   std::uint16_t public_port = 443;
 };
 
+// For links: a context for QUIC serves no TCP connection (quic::Connection::prepare()).
+struct LinkTls {
+  crypto::TlsContext quic, h2;
+};
+
 // The addresses on which every thread listens.
 struct RelayPorts {
   std::vector<Address> tcp, udp;
@@ -70,7 +75,7 @@ class RelayThread final : private Fabric, private AgentDoor {
   // `tls` outlives the threads. `reset_secret`: 32 bytes, the same for all.
   RelayThread(std::uint32_t index, const RelayThreads& threads, io::Loop& loop,
               io::Resolver& resolver, Log& log, const RelaySettings& settings,
-              const crypto::TlsContext& tls, Bytes reset_secret);
+              const LinkTls& tls, Bytes reset_secret);
   ~RelayThread();
 
   // Binds and begins to serve; threads do it one after the other, in the order of their index
@@ -95,10 +100,14 @@ class RelayThread final : private Fabric, private AgentDoor {
   void claim(ClaimRequest request) override;
   void release(const std::string& key_id, std::uint64_t session) override;
   void hand_over(std::uint32_t thread, Visitor visitor, const std::string& pattern) override;
+  void hand_over_link(std::uint32_t thread, Visitor agent) override;
   void pass_on(std::uint32_t thread, StrayDatagram datagram) override;
 
   void visit(Visitor visitor, const std::string& pattern) override {
     tunnel_->visit(std::move(visitor), pattern);
+  }
+  void link(Visitor agent, std::optional<std::uint32_t> thread) override {
+    tunnel_->link(std::move(agent), thread);
   }
 
   void decide_claim(const ClaimRequest& request);     // thread 0
@@ -111,7 +120,7 @@ class RelayThread final : private Fabric, private AgentDoor {
   const RelayThreads& threads_;
   io::Loop& loop_;
   Log& log_;
-  const crypto::TlsContext& tls_;
+  const LinkTls& tls_;
   const ByteVector reset_secret_;
   Metrics metrics_;
   route::RouterTable table_;

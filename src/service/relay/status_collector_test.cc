@@ -22,7 +22,9 @@ class StatusCollectorTest : public io::LoopConformance {
     if (IsSkipped()) return;
     settings_.domains = {"relay.test"};
     const crypto::Identity identity("relay.test");
-    tls_.emplace(crypto::must(crypto::TlsContext::server(crypto::server_options(identity))));
+    const auto options = crypto::server_options(identity);
+    tls_.emplace(LinkTls{crypto::must(crypto::TlsContext::server(options)),
+                         crypto::must(crypto::TlsContext::server(options))});
     threads_.entries.resize(kThreads);
     for (std::uint32_t i = 0; i < kThreads; ++i) {
       Thread& t = thread_[i];
@@ -69,7 +71,7 @@ class StatusCollectorTest : public io::LoopConformance {
   NullLog log_;
   RelaySettings settings_;
   const std::array<std::uint8_t, 32> secret_{};
-  std::optional<crypto::TlsContext> tls_;
+  std::optional<LinkTls> tls_;
   RelayThreads threads_;
   std::array<Thread, kThreads> thread_;
   std::optional<StatusCollector> collector_;

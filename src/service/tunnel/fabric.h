@@ -51,6 +51,8 @@ class Fabric {
   virtual void claim(ClaimRequest request) = 0;
   virtual void release(const std::string& key_id, std::uint64_t session) = 0;
   virtual void hand_over(std::uint32_t thread, Visitor visitor, const std::string& pattern) = 0;
+  // A TCP connection on which an agent opens a link.
+  virtual void hand_over_link(std::uint32_t thread, Visitor agent) = 0;
   virtual void pass_on(std::uint32_t thread, StrayDatagram datagram) = 0;
 
  protected:

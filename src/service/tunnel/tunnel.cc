@@ -2,11 +2,16 @@
 
 #include <algorithm>
 
+#include "flow/h2_link.h"
+#include "flow/tcp_stream.h"
+#include "flow/tls_stream.h"
+
 namespace adit::service {
 
 Tunnel::Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& limits,
                route::AgentAccess access, const route::RouterTable& table,
-               std::uint16_t public_port, Edge& edge, Fabric& fabric)
+               std::uint16_t public_port, Edge& edge, Fabric& fabric,
+               const crypto::TlsContext& h2_tls)
     : loop_(loop),
       log_(log),
       metrics_(metrics),
@@ -16,6 +21,7 @@ Tunnel::Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& l
       public_port_(public_port),
       edge_(edge),
       fabric_(fabric),
+      h2_tls_(h2_tls),
       next_session_((std::uint64_t{fabric.index()} << 48) + 1) {}
 
 Tunnel::~Tunnel() {
@@ -30,6 +36,26 @@ RelayLink& Tunnel::add_link(std::unique_ptr<flow::Carrier> carrier) {
   all_links_.push_back(&link);
   metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
   return link;
+}
+
+void Tunnel::link(Visitor agent, std::optional<std::uint32_t> thread) {
+  if (thread && *thread != fabric_.index() && *thread < fabric_.count())
+    return fabric_.hand_over_link(*thread, std::move(agent));
+  if (!has_room()) {
+    metrics_.counter("adit_links_refused_total", "code=\"busy\"").add();
+    return;  // closes it
+  }
+  auto session = crypto::TlsSession::server(h2_tls_);
+  if (!session) return log_.error("tunnel.tls", {{"what", session.error().what}});
+  h2::Settings settings;
+  settings.stream_window_bytes = limits::kStreamWindowBytes;
+  settings.connection_window_bytes = limits::kLinkWindowBytes;
+  auto tcp = std::make_unique<flow::TcpStream>(loop_, std::move(agent.socket),
+                                               std::move(agent.early));
+  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(tcp), std::move(*session));
+  add_link(std::make_unique<flow::H2Link>(loop_, std::move(tls), agent.peer,
+                                          h2::Connection::Role::Client, settings,
+                                          agent.sni.empty() ? "adit" : agent.sni));
 }
 
 // --- admission -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "crypto/tls_context.h"
 #include "route/access.h"
 #include "route/router.h"
 #include "service/edge/edge.h"
@@ -30,7 +31,7 @@ class Tunnel final : public AgentDoor {
  public:
   Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& limits,
          route::AgentAccess access, const route::RouterTable& table, std::uint16_t public_port,
-         Edge& edge, Fabric& fabric);
+         Edge& edge, Fabric& fabric, const crypto::TlsContext& h2_tls);
   ~Tunnel();
 
   io::Loop& loop() { return loop_; }
@@ -60,6 +61,7 @@ class Tunnel final : public AgentDoor {
   // Another session of the same key has the names now.
   void end_session(std::uint64_t number);
   void visit(Visitor visitor, const std::string& pattern) override;
+  void link(Visitor agent, std::optional<std::uint32_t> thread) override;
   // A visitor that another thread handed over, or our own, for a session of this thread.
   void serve(Visitor visitor, std::uint64_t session, ServiceNumber service);
 
@@ -94,6 +96,7 @@ class Tunnel final : public AgentDoor {
   const std::uint16_t public_port_;
   Edge& edge_;
   Fabric& fabric_;
+  const crypto::TlsContext& h2_tls_;
   bool draining_ = false;
   std::size_t unauthenticated_ = 0;
   std::uint64_t next_session_;  // unique over threads: the thread's index is in the high bits
