@@ -324,7 +324,7 @@ bool has_hardware_aes() {
 }
 
 std::string_view cipher_order() {
-  static constexpr std::string_view kAesFirst =
+  [[maybe_unused]] static constexpr std::string_view kAesFirst =
       "TLS13-AES128-GCM-SHA256:TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES256-GCM-SHA384:"
       "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
       "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"

@@ -5,9 +5,9 @@
 
 namespace adit::io {
 
-// Asks for the operations, then receives a few bytes through a provided buffer and accepts a
-// connection, both multishot on nonblocking descriptors: some kernels know the operation but not
-// the variant.
+// Once in a process; later calls give the same answer. Asks for the operations, then receives a few
+// bytes through a provided buffer and accepts a connection, both multishot on nonblocking
+// descriptors: some kernels know the operation but not the variant.
 Status probe_uring();
 
 }  // namespace adit::io
