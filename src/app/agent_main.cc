@@ -123,6 +123,11 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
     service.names = s.names;
     service.to = s.to;
     service.passthrough = s.mode == TlsMode::Passthrough;
+    switch (s.proxy) {
+      case ProxyWord::None: service.proxy = service::ProxyHeader::None; break;
+      case ProxyWord::V1: service.proxy = service::ProxyHeader::V1; break;
+      case ProxyWord::V2: service.proxy = service::ProxyHeader::V2; break;
+    }
     if (!s.certificate.empty()) {
       auto chain = crypto::read_file(s.certificate, kPemFileBytesMax);
       if (!chain) return std::move(chain).error();

@@ -68,6 +68,8 @@ struct RelayConfig {
   std::string state_dir;
   std::string certificate, key;   // PEM files, both or none; none: a self-signed one
   std::string authorized_agents;  // file; like state_dir and admin empty only before loading
+  // Load balancers, whose connections begin with a PROXY header
+  std::vector<IpPrefix> proxy_from;
   bool open = false;
   unsigned threads = 0;           // 0: one per CPU
   IoBackend io_backend = IoBackend::Auto;
@@ -94,12 +96,16 @@ enum class TlsMode : std::uint8_t {
   Passthrough,  // `to` ends TLS itself
 };
 
+// The PROXY protocol's header towards the local service.
+enum class ProxyWord : std::uint8_t { None, V1, V2 };
+
 struct ServiceConfig {
   ServiceKind kind = ServiceKind::Tls;
   TlsMode mode = TlsMode::Terminate;
   std::vector<std::string> names = {"{id}"};  // canonical patterns, labels, or "{id}"
   HostPort to;
   std::string certificate, key;  // PEM files, both or none; Terminate only
+  ProxyWord proxy = ProxyWord::None;
   bool operator==(const ServiceConfig&) const = default;
 };
 

@@ -82,6 +82,7 @@ Node write_relay(const RelayEndpoint& relay) {
 
 const std::vector<std::string> kModeWords = {"terminate", "passthrough"};
 const std::vector<std::string> kKindWords = {"tls"};
+const std::vector<std::string> kProxyWords = {"none", "v1", "v2"};
 
 void read_service_names(const Node& node, ServiceConfig& out, Reading& r) {
   const auto items = r.items(node, "service.name");
@@ -120,11 +121,14 @@ std::optional<ServiceConfig> read_service(const Node& item, std::string_view pat
   const auto& table = std::get<NodeTable>(node.value);
   const std::size_t faults = r.errors.size();
   const bool complete =
-      check_item(node, {"service", {"kind", "mode", "name", "to", "certificate", "key"}, "to"}, r);
+      check_item(node, {"service", {"kind", "mode", "name", "to", "certificate", "key", "proxy"},
+                           "to"}, r);
   ServiceConfig out;
   if (const Node* kind = find(table, "kind")) r.choice(*kind, "service.kind", kKindWords);
   if (const Node* mode = find(table, "mode"))
     out.mode = static_cast<TlsMode>(r.choice(*mode, "service.mode", kModeWords).value_or(0));
+  if (const Node* proxy = find(table, "proxy"))
+    out.proxy = static_cast<ProxyWord>(r.choice(*proxy, "service.proxy", kProxyWords).value_or(0));
   if (const Node* name = find(table, "name")) read_service_names(*name, out, r);
   if (const Node* to = find(table, "to"))
     out.to = r.parsed(*to, "service.to", parse_target).value_or(HostPort{});
@@ -144,6 +148,8 @@ Node write_service(const ServiceConfig& service) {
   if (!service.certificate.empty())
     table.push_back({"certificate", {}, {service.certificate, {}}});
   if (!service.key.empty()) table.push_back({"key", {}, {service.key, {}}});
+  if (service.proxy != ProxyWord::None)
+    table.push_back({"proxy", {}, {kProxyWords[static_cast<std::size_t>(service.proxy)], {}}});
   return {std::move(table), {}};
 }
 
@@ -178,7 +184,7 @@ std::vector<Key<AgentConfig>> make_keys() {
       [](auto& c) -> auto& { return c.relays; }, read_relay, write_relay));
   keys.push_back(list_key<AgentConfig>(
       {"", "service", "HOST:PORT[,name=NAME][,mode=MODE]...",
-       "local service to expose; also certificate=FILE and key=FILE", Shape::Items},
+       "local service to expose; also certificate=FILE, key=FILE, proxy=v1|v2", Shape::Items},
       [](auto& c) -> auto& { return c.services; }, read_service, write_service));
   return keys;
 }

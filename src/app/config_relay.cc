@@ -216,6 +216,14 @@ std::vector<RelayKey> make_keys() {
        ":443"},
       [](auto& c) -> auto& { return c.listen; }, read_listen, write_listen));
   add_file_keys(keys);
+  keys.push_back(list_key<RelayConfig>(
+      {"", "proxy_from", "ADDRESS[/BITS]",
+       "load balancers, whose connections begin with a PROXY header (v1 or v2)", Shape::List},
+      [](auto& c) -> auto& { return c.proxy_from; },
+      [](const Node& n, std::string_view path, Reading& r) {
+        return r.parsed(n, path, IpPrefix::parse);
+      },
+      [](const IpPrefix& p) { return Node{p.text(), {}}; }));
   keys.push_back(metrics_key<RelayConfig>());
   keys.push_back(switch_key<RelayConfig>(
       {"", "open", "", "serve every agent, each under {id}.NAME, known or not"},

@@ -27,6 +27,7 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
     s.upstreams.push_back(r.to);
   }
   s.open = config.open;
+  s.edge.proxy_from = config.proxy_from;
   s.edge.visitors_per_address = config.limits.visitors_per_address;
   s.edge.half_open = config.limits.half_open;
   s.edge.hello_deadline = config.limits.hello_deadline;

@@ -46,6 +46,45 @@ std::string IpAddress::text() const {
   return done == nullptr ? std::string() : std::string(done);
 }
 
+Result<IpPrefix> IpPrefix::parse(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  auto ip = IpAddress::parse(text.substr(0, slash));
+  if (!ip) return std::move(ip).error();
+  IpPrefix out{*ip, 128};
+  if (slash != text.npos) {
+    const std::string_view digits = text.substr(slash + 1);
+    const unsigned most = ip->is_v4() ? 32 : 128;
+    unsigned n = 0;
+    const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), n);
+    if (digits.empty() || read.ec != std::errc{} || read.ptr != digits.data() + digits.size() ||
+        n > most)
+      return Error{EINVAL, "\"" + std::string(text) + "\" is no range of addresses"};
+    out.bits = 128 - most + n;
+  }
+  IpPrefix whole = out;
+  whole.base = {};
+  for (unsigned i = 0; i < out.bits; ++i)
+    whole.base.bytes[i / 8] = static_cast<std::uint8_t>(
+        whole.base.bytes[i / 8] | (out.base.bytes[i / 8] & (0x80u >> i % 8)));
+  if (whole.base != out.base)
+    return Error{EINVAL, "\"" + std::string(text) + "\" has bits behind its prefix; its range is " +
+                             whole.text()};
+  return out;
+}
+
+bool IpPrefix::contains(const IpAddress& ip) const {
+  for (unsigned i = 0; i < bits; i += 8) {
+    const unsigned left = std::min(8u, bits - i);
+    const unsigned differ = ip.bytes[i / 8] ^ base.bytes[i / 8];
+    if ((differ >> (8 - left)) != 0) return false;
+  }
+  return true;
+}
+
+std::string IpPrefix::text() const {
+  return base.text() + "/" + std::to_string(base.is_v4() ? bits - 96 : bits);
+}
+
 Result<std::uint16_t> parse_port(std::string_view text) {
   unsigned value = 0;
   const char* end = text.data() + text.size();

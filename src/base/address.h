@@ -31,6 +31,19 @@ struct IpAddress {
   std::string text() const;
 };
 
+// A range of addresses, as in "10.0.0.0/8" or "2001:db8::/32".
+struct IpPrefix {
+  IpAddress base;
+  unsigned bits = 128;  // of the mapped form: an IPv4 /8 is 104
+
+  auto operator<=>(const IpPrefix&) const = default;
+
+  // An address alone is a range of one. Bits behind the prefix must be zero.
+  static Result<IpPrefix> parse(std::string_view text);
+  bool contains(const IpAddress& ip) const;
+  std::string text() const;
+};
+
 struct Address {
   IpAddress ip;
   std::uint16_t port = 0;

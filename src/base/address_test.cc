@@ -38,6 +38,33 @@ TEST(HostPort, DefaultsAndNames) {
   EXPECT_FALSE(HostPort::parse("t.example.com"));
 }
 
+TEST(IpPrefix, Table) {
+  const struct {
+    const char *prefix, *inside, *outside;
+  } rows[] = {
+      {"10.0.0.0/8", "10.255.1.2", "11.0.0.0"},
+      {"192.0.2.7", "192.0.2.7", "192.0.2.6"},
+      {"192.0.2.4/30", "192.0.2.7", "192.0.2.8"},
+      {"0.0.0.0/0", "255.255.255.255", "2001:db8::1"},
+      {"::/0", "192.0.2.1", nullptr},
+      {"2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::"},
+      {"::ffff:10.0.0.0/8", "10.1.1.1", "9.255.255.255"},
+  };
+  for (const auto& row : rows) {
+    auto p = IpPrefix::parse(row.prefix);
+    ASSERT_TRUE(p) << row.prefix << " " << p.error().what;
+    EXPECT_TRUE(p->contains(*IpAddress::parse(row.inside))) << row.prefix;
+    if (row.outside != nullptr) {
+      EXPECT_FALSE(p->contains(*IpAddress::parse(row.outside))) << row.prefix;
+    }
+    EXPECT_EQ(*IpPrefix::parse(p->text()), *p) << p->text();
+  }
+  EXPECT_EQ(IpPrefix::parse("10.1.0.0/8").error().what,
+            "\"10.1.0.0/8\" has bits behind its prefix; its range is 10.0.0.0/8");
+  for (const char* bad : {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/x", "::/129", "x/8", ""})
+    EXPECT_FALSE(IpPrefix::parse(bad)) << bad;
+}
+
 TEST(IpAddress, MappedAndPlainIpv4AreOne) {
   EXPECT_EQ(*IpAddress::parse("::ffff:192.0.2.1"), *IpAddress::parse("192.0.2.1"));
   EXPECT_EQ(IpAddress::parse("::ffff:192.0.2.1")->text(), "192.0.2.1");

@@ -1,5 +1,6 @@
 // PROXY headers from any bytes: the verdict does not depend on the fragmentation, and a connection
-// that was read is read again from what is written for it. The first byte says how the input is cut.
+// that was read is read again from what is written for it. The first byte says how the input is
+// cut.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

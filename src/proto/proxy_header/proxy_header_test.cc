@@ -102,7 +102,8 @@ TEST(ProxyHeader, Table) {
       {"v2 not all there", v2(std::string_view("\x21\x11\x00\x0c", 4)) + std::string(11, 'a'),
        "more"},
       {"v2 with additions",
-       v2(std::string_view("\x21\x11\x00\x16\x01\x02\x03\x04\x05\x06\x07\x08\x00\x09\x00\x0a", 16)) +
+       v2(std::string_view("\x21\x11\x00\x16\x01\x02\x03\x04\x05\x06\x07\x08\x00\x09\x00\x0a",
+                           16)) +
            ten_tlv_bytes,
        "1.2.3.4:9"},
   };

@@ -74,7 +74,8 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     if (settings_[i].number != preamble.service) continue;
     metrics_.counter("adit_agent_streams_total").add();
-    streams_.add(std::make_unique<ServedStream>(*this, i, std::move(end))).start();
+    const ProxiedConnection from{preamble.visitor, preamble.local};
+    streams_.add(std::make_unique<ServedStream>(*this, i, from, std::move(end))).start();
     return;
   }
   metrics_.counter("adit_agent_unknown_service_total").add();
@@ -82,8 +83,8 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
 }
 
 ServedStream::ServedStream(LocalServices& owner, std::size_t service,
-                           std::unique_ptr<flow::Duplex> end)
-    : owner_(owner), service_(service), end_(std::move(end)) {
+                           const ProxiedConnection& from, std::unique_ptr<flow::Duplex> end)
+    : owner_(owner), service_(service), from_(from), end_(std::move(end)) {
   owner_.metrics_.gauge("adit_agent_streams").add(1);
 }
 
@@ -121,9 +122,14 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
     }
     near = std::make_unique<flow::TlsStream>(owner_.loop_, std::move(near), std::move(*session));
   }
+  auto far = std::make_unique<flow::TcpStream>(owner_.loop_, std::move(*socket));
+  // The first bytes of the connection: there is room. Where there is none it is broken, and the
+  // pump says so.
+  if (settings.proxy != ProxyHeader::None)
+    static_cast<void>(far->write(settings.proxy == ProxyHeader::V1 ? proxy_header_v1(from_)
+                                                                   : proxy_header_v2(from_)));
   pump_ = std::make_unique<flow::Pump>(
-      owner_.loop_, owner_.bulk_, owner_.pump_limits_, std::move(near),
-      std::make_unique<flow::TcpStream>(owner_.loop_, std::move(*socket)),
+      owner_.loop_, owner_.bulk_, owner_.pump_limits_, std::move(near), std::move(far),
       flow::Pump::Done::to<&ServedStream::on_done>(this));
   dialer_.reset();
   pump_->start();

@@ -16,9 +16,13 @@
 #include "flow/dialer.h"
 #include "flow/pump.h"
 #include "proto/link/frames.h"
+#include "proto/proxy_header/proxy_header.h"
 #include "service/edge/owned_list.h"
 
 namespace adit::service {
+
+// What a connection to a local service begins with: who is at its far end.
+enum class ProxyHeader : std::uint8_t { None, V1, V2 };
 
 struct LocalServiceSettings {
   ServiceNumber number;
@@ -27,6 +31,7 @@ struct LocalServiceSettings {
   bool passthrough = false;
   // Terminate only; empty: a self-signed certificate for the names granted.
   std::string certificate_pem, key_pem;
+  ProxyHeader proxy = ProxyHeader::None;
 };
 
 class ServedStream;
@@ -70,7 +75,8 @@ class LocalServices {
 
 class ServedStream final : public ListNode<ServedStream> {
  public:
-  ServedStream(LocalServices& owner, std::size_t service, std::unique_ptr<flow::Duplex> end);
+  ServedStream(LocalServices& owner, std::size_t service, const ProxiedConnection& from,
+               std::unique_ptr<flow::Duplex> end);
   ~ServedStream();
   // States: dialling (the visitor's bytes wait in the stream), pumping; or parting: an alert is on
   // its way to the visitor, and what it still sends is dropped until it ends or a short deadline
@@ -97,6 +103,7 @@ class ServedStream final : public ListNode<ServedStream> {
 
   LocalServices& owner_;
   const std::size_t service_;
+  const ProxiedConnection from_;
   std::unique_ptr<flow::Duplex> end_;  // until the pump has it
   std::unique_ptr<flow::Dialer> dialer_;
   std::unique_ptr<flow::Pump> pump_;

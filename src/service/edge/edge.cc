@@ -1,5 +1,6 @@
 #include "service/edge/edge.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 
@@ -135,12 +136,23 @@ void Edge::leave(const Address& peer) {
   if (--found->second == 0) per_address_.erase(found);
 }
 
+bool Edge::is_balancer(const IpAddress& ip) const {
+  return std::ranges::any_of(limits_.proxy_from,
+                             [&ip](const IpPrefix& p) { return p.contains(ip); });
+}
+
+// Of one that has entered.
+bool Edge::over_address_limit(const Address& peer) {
+  if (per_address_[peer.ip] <= limits_.visitors_per_address) return false;
+  counters_.refused_address.add();
+  log_once(peer, "edge.address_limit", {}, "more connections than one address may have");
+  return true;
+}
+
 void Edge::admit(io::Socket socket, std::uint16_t local_port) {
   const Address peer = loop_.peer_address(socket);
   enter(peer);
-  if (per_address_[peer.ip] > limits_.visitors_per_address) {
-    counters_.refused_address.add();
-    log_once(peer, "edge.address_limit", {}, "more connections than one address may have");
+  if (!is_balancer(peer.ip) && over_address_limit(peer)) {
     // Not worth a TLS record: a flood would get an answer for each packet.
     loop_.abort_on_close(socket);
     return leave(peer);
@@ -177,7 +189,7 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
 
   if (const auto* agent = std::get_if<route::AgentName>(&destination)) {
     counters_.routed_agent.add();
-    visitor.local = loop_.local_address(visitor.socket);
+    visitor.local = visitor.destination.value_or(loop_.local_address(visitor.socket));
     leave(visitor.peer);  // counted again where it is pumped, which may be another thread
     return agents_.visit(std::move(visitor), agent->key);
   }
@@ -185,7 +197,7 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
     return forward_static(std::move(visitor), fixed->index);
 
   if (std::holds_alternative<route::Link>(destination)) {
-    visitor.local = loop_.local_address(visitor.socket);
+    visitor.local = visitor.destination.value_or(loop_.local_address(visitor.socket));
     leave(visitor.peer);  // links have bounds of their own
     return agents_.link(std::move(visitor), thread_hint(hello));
   }

@@ -32,6 +32,9 @@ struct EdgeLimits {
   std::size_t half_open = limits::kHalfOpenVisitorsMax;
   std::size_t visitors = limits::kVisitorsMax;
   Duration hello_deadline = limits::kHelloDeadline;
+  // Load balancers: a connection from one begins with a PROXY header and counts for the address
+  // that this names.
+  std::vector<IpPrefix> proxy_from;
   flow::PumpLimits pump{limits::kVisitorIdle, limits::kHalfClosedIdle};
 };
 
@@ -48,6 +51,8 @@ struct Visitor {
   Address local;  // on the way to a static upstream only its port is known
   std::string sni;
   ByteVector early;  // every byte read so far, to be sent on first
+  // What the visitor connected to, where a balancer says so.
+  std::optional<Address> destination{};
 };
 
 // Where visitors of agents' names go; the tunnel service of this thread.
@@ -109,6 +114,8 @@ class Edge {
 
   void on_accepted(Listener& listener, const io::Completion& c);
   void admit(io::Socket socket, std::uint16_t local_port);
+  bool is_balancer(const IpAddress& ip) const;
+  bool over_address_limit(const Address& peer);
   void on_hello(Visitor visitor, const ClientHello& hello);
   void forward_static(Visitor visitor, std::size_t index);
   void log_once(const Address& peer, std::string_view event, std::string_view sni,
