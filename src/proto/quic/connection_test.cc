@@ -295,8 +295,8 @@ TEST(QuicConnection, GarbageIsHarmless) {
   EXPECT_TRUE(link.transfer(100'000, 100'000));
 }
 
-// With each cipher: a packet that was changed on its way is dropped, whatever the cipher of the CPU's
-// choice. (The library's own ChaCha20-Poly1305 for QUIC decrypts without looking at the tag.)
+// With each cipher: a packet that was changed on its way is dropped, whatever the cipher of the
+// CPU's choice. (The library's own ChaCha20-Poly1305 for QUIC decrypts without looking at the tag.)
 TEST(QuicConnection, ChangedPacketsAreDroppedWithEveryCipher) {
   for (const char* cipher : {"TLS13-AES128-GCM-SHA256", "TLS13-AES256-GCM-SHA384",
                              "TLS13-CHACHA20-POLY1305-SHA256"}) {
