@@ -330,6 +330,30 @@ TEST(Tunnel, LeavesQuicWhenUdpIsBlockedAmidATransfer) {
   }
 }
 
+// The other carrier has proven itself and taken the session, and dies before WELCOME: the session
+// goes on over a third link, and is not given up with the first.
+TEST(Tunnel, MoveThatFailsHalfwayLosesNoSession) {
+  for (Duration blocked_after = 0ms; blocked_after < 400ms; blocked_after += 10ms) {
+    World world(35);
+    TunnelWorld t(world);
+    world.block_udp(t.relay_host, t.agent_host);
+    ASSERT_TRUE(t.start());
+    world.set_link(t.relay_host, t.agent_host, {.delay = 50ms});
+    const std::size_t open = t.visit(0, 10, 10, true);
+    world.run_for(5s);
+    world.block_udp(t.relay_host, t.agent_host, false);
+    // QUIC's first packets reach the relay; then no others do.
+    const std::int64_t links = t.relay.metric("adit_links_total");
+    ASSERT_TRUE(t.run_until([&] { return t.relay.metric("adit_links_total") > links; }, 60s));
+    world.run_for(blocked_after);
+    world.block_udp(t.relay_host, t.agent_host);
+    world.run_for(30s);
+    EXPECT_FALSE(t.ended(open)) << blocked_after / 1ms;
+    EXPECT_EQ(t.relay.metric("adit_sessions_total"), 1) << blocked_after / 1ms;
+    expect_visits_work(t);
+  }
+}
+
 TEST(Tunnel, ResumesOverH2OnTheThreadOfTheSession) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     World world(seed);

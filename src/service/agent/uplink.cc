@@ -305,8 +305,9 @@ void Uplink::on_link_down(UplinkLink& link, const flow::CarrierDown& down) {
     return;
   }
   if (live_ != nullptr) {
-    // It had taken the session from the live link, which cannot have it back.
-    if (was_chosen) return live_->close(link::CloseCode::Done, "could not move to a better link");
+    // It had taken the session from the live link, which cannot have it back. Not Done: that would
+    // end the session at the relay.
+    if (was_chosen) return live_->close(link::CloseCode::Deadline, "could not move from it");
     return look_for_better();
   }
   // One that lost the race, or is a leftover of what came before.
