@@ -4,11 +4,14 @@
 // A line a key; `#` starts a comment:
 //
 //   ID [names=a,b.example.com,*.c.example.com] [ports=2222,8000-8100] [rate=10M] [streams=64]
+//      [from=10.0.0.0/8,2001:db8::/32] [not=10.6.6.6]
 //
 //   names    host names, or single labels that stand below each of the relay's domains
 //   ports    TCP and UDP ports of the relay that the agent may ask for
 //   rate     bytes a second in each direction; K, M and G are 10^3, 10^6 and 10^9
 //   streams  visitors at a time in one session
+//   from     addresses of visitors that are let in, and no others; without it all are
+//   not      addresses of visitors that are turned away, whatever from says
 //
 // A key that is listed always has `{id}.DOMAIN` below each of the relay's domains.
 #pragma once
@@ -20,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/address.h"
 #include "base/limits.h"
 #include "base/result.h"
 #include "route/name.h"
@@ -42,7 +46,9 @@ struct AgentGrant {
   std::vector<PortRange> ports;
   std::optional<std::size_t> streams_max;
   std::optional<std::uint64_t> rate;  // bytes a second
+  std::vector<IpPrefix> from{}, not_from{};  // of visitors; an empty `from` is everybody
 
+  bool admits(const IpAddress& visitor) const;
   bool operator==(const AgentGrant&) const = default;
 };
 
@@ -66,6 +72,7 @@ inline constexpr std::size_t kAgentsMax = 100'000;
 inline constexpr std::size_t kGrantedNamesMax =
     limits::kServicesPerAgentMax * limits::kNamesPerServiceMax;
 inline constexpr std::size_t kGrantedPortRangesMax = 64;
+inline constexpr std::size_t kGrantedPrefixesMax = 256;
 
 AuthorizedAgents parse_authorized_agents(std::string_view text);
 // The line of the file for a grant; parses back to an equal one.

@@ -15,6 +15,25 @@ std::string errors_of(std::string_view text) {
   return out;
 }
 
+TEST(AuthorizedAgents, VisitorsAddresses) {
+  const std::string id(26, 'a');
+  const auto parsed = parse_authorized_agents(id + " from=10.0.0.0/8,2001:db8::/32 not=10.6.6.6\n");
+  ASSERT_TRUE(parsed.errors.empty()) << parsed.errors.front().text();
+  const AgentGrant& grant = parsed.agents.front();
+  const std::pair<const char*, bool> rows[] = {
+      {"10.1.2.3", true},     {"10.6.6.6", false},   {"11.0.0.1", false},
+      {"2001:db8::1", true},  {"2001:db9::1", false}};
+  for (const auto& [address, admitted] : rows)
+    EXPECT_EQ(grant.admits(*IpAddress::parse(address)), admitted) << address;
+  EXPECT_EQ(format(grant), id + " from=10.0.0.0/8,2001:db8::/32 not=10.6.6.6/32");
+  EXPECT_EQ(parse_authorized_agents(format(grant)).agents.front(), grant);
+  EXPECT_TRUE(AgentGrant{}.admits(*IpAddress::parse("192.0.2.1")));
+  const auto wrong = parse_authorized_agents(id + " from=10.1.0.0/8,x\n");
+  ASSERT_EQ(wrong.errors.size(), 2u);
+  EXPECT_EQ(wrong.errors[0].text(),
+            "1:33: \"10.1.0.0/8\" has bits behind its prefix; its range is 10.0.0.0/8");
+}
+
 TEST(AuthorizedAgents, ReadsEveryKindOfLine) {
   const auto parsed = parse_authorized_agents(
       "# the agents of the test\n"
@@ -43,7 +62,7 @@ TEST(AuthorizedAgents, NamesEveryFaultWithItsPlace) {
             "1:36: \"-b\" is not a host name or *.NAME\n"
             "1:39: empty item in the list\n"
             "1:42: \"names\" is given twice\n"
-            "1:50: unknown key \"colour\"; there are names, ports, rate, streams\n"
+            "1:50: unknown key \"colour\"; there are names, ports, rate, streams, from, not\n"
             "2:1: \"short\" is not an agent's id (26 characters of a-z and 2-7, as `adit keys` "
             "prints it)\n"
             "3:34: \"0\" is not a port or a range, as in 8000-8100\n"

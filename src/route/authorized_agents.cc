@@ -103,15 +103,18 @@ class LineParser {
       return fault(word, quoted(word) + " is not KEY=VALUE");
     const std::string_view value = word.substr(equals + 1);
     const unsigned bit = key == "names" ? 1 : key == "ports" ? 2 : key == "rate" ? 4
-                       : key == "streams" ? 8 : 0;
+                       : key == "streams" ? 8 : key == "from" ? 16 : key == "not" ? 32 : 0;
     if (bit == 0)
-      return fault(word, "unknown key " + quoted(key) + "; there are names, ports, rate, streams");
+      return fault(word, "unknown key " + quoted(key) +
+                             "; there are names, ports, rate, streams, from, not");
     if ((seen_ & bit) != 0) return fault(word, quoted(key) + " is given twice");
     seen_ |= bit;
     switch (bit) {
       case 1: return list(value, &LineParser::name);
       case 2: return list(value, &LineParser::port);
       case 4: return rate(value);
+      case 16: return list(value, &LineParser::from);
+      case 32: return list(value, &LineParser::not_from);
       default: return streams(value);
     }
   }
@@ -143,6 +146,16 @@ class LineParser {
     if (grant_.ports.size() == kGrantedPortRangesMax)
       return fault(item, "more than " + std::to_string(kGrantedPortRangesMax) + " port ranges");
     grant_.ports.push_back(*range);
+  }
+
+  void from(std::string_view item) { prefix(item, grant_.from); }
+  void not_from(std::string_view item) { prefix(item, grant_.not_from); }
+  void prefix(std::string_view item, std::vector<IpPrefix>& to) {
+    auto parsed = IpPrefix::parse(item);
+    if (!parsed) return fault(item, parsed.error().what);
+    if (to.size() == kGrantedPrefixesMax)
+      return fault(item, "more than " + std::to_string(kGrantedPrefixesMax) + " addresses");
+    to.push_back(*parsed);
   }
 
   void rate(std::string_view value) {
@@ -198,6 +211,12 @@ AuthorizedAgents parse_authorized_agents(std::string_view text) {
   return out;
 }
 
+bool AgentGrant::admits(const IpAddress& visitor) const {
+  const auto covers = [&visitor](const IpPrefix& p) { return p.contains(visitor); };
+  if (std::ranges::any_of(not_from, covers)) return false;
+  return from.empty() || std::ranges::any_of(from, covers);
+}
+
 std::string format(const AgentGrant& grant) {
   std::string line = grant.id;
   std::string_view before = " names=";
@@ -215,6 +234,15 @@ std::string format(const AgentGrant& grant) {
   }
   if (grant.rate) line += " rate=" + std::to_string(*grant.rate);
   if (grant.streams_max) line += " streams=" + std::to_string(*grant.streams_max);
+  for (const auto& [key, list] : {std::pair(" from=", &grant.from),
+                                  std::pair(" not=", &grant.not_from)}) {
+    before = key;
+    for (const IpPrefix& p : *list) {
+      line += before;
+      line += p.text();
+      before = ",";
+    }
+  }
   return line;
 }
 

@@ -564,6 +564,64 @@ TEST(Tunnel, StreamLimit) {
   EXPECT_TRUE(t.run_until([&] { return t.whole(four); }, 2s)) << t.report();
 }
 
+// rate= of a key: both directions, all streams together, and nobody else's.
+TEST(Tunnel, RateOfAKeyHolds) {
+  for (const service::CarrierChoice carrier :
+       {service::CarrierChoice::Quic, service::CarrierChoice::H2}) {
+    World world(25);
+    TunnelWorld t(world);
+    t.agent.settings.carrier = carrier;
+    t.relay.settings.agents.front().rate = 200'000;
+    ASSERT_TRUE(t.start());
+    const Instant began = world.now();
+    std::vector<std::size_t> visits;
+    for (std::size_t i = 0; i < 4; ++i) visits.push_back(t.visit(i % 2, 250'000, 250'000));
+    EXPECT_TRUE(t.run_until([&] { return t.all_whole(); }, 20s)) << t.report();
+    const Duration took = world.now() - began;  // 1 MB each way
+    EXPECT_GE(took, 4500ms);
+    EXPECT_LE(took, 6500ms);
+    // A small exchange beside bulk waits its turn, not for the end of the bulk.
+    const std::size_t bulk = t.visit(0, 0, 3'000'000);
+    world.run_for(1s);
+    const std::size_t brief = t.visit(1, 100, 100);
+    EXPECT_TRUE(t.run_until([&] { return t.whole(brief); }, 1500ms));
+    // The file changes: from now on there is no limit.
+    t.relay.settings.agents.front().rate.reset();
+    t.relay.reload();
+    EXPECT_TRUE(t.run_until([&] { return t.whole(bulk); }, 3s)) << t.report();
+  }
+}
+
+// from= and not= of a key.
+TEST(Tunnel, VisitorsFromElsewhereAreTurnedAway) {
+  World world(26);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  const IpAddress one = t.visitor_hosts[0]->address(), two = t.visitor_hosts[1]->address();
+  route::AgentGrant& grant = t.relay.settings.agents.front();
+  const auto expect = [&](bool first, bool second) {
+    t.relay.reload();
+    world.run_for(100ms);
+    const std::int64_t before =
+        t.relay.metric("adit_visitors_refused_total", "reason=\"visitor_denied\"");
+    const std::size_t a = t.visit(0, 10, 10), b = t.visit(1, 10, 10);
+    EXPECT_TRUE(t.run_until([&] { return t.ended(a) && t.ended(b); }, 5s)) << t.report();
+    world.run_for(1s);  // the service learns of the end a little later
+    EXPECT_EQ(t.whole(a), first);
+    EXPECT_EQ(t.whole(b), second);
+    EXPECT_EQ(t.relay.metric("adit_visitors_refused_total", "reason=\"visitor_denied\"") - before,
+              (first ? 0 : 1) + (second ? 0 : 1));
+  };
+  expect(true, true);
+  grant.from = {{one, 128}};
+  expect(true, false);
+  grant.from = {{one, 128}, {two, 128}};
+  grant.not_from = {{one, 128}};
+  expect(false, true);
+  grant.from.clear();
+  expect(false, true);
+}
+
 TEST(Tunnel, ManyVisitorsAtOnce) {
   World world(15);
   TunnelWorld t(world);

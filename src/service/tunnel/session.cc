@@ -9,6 +9,9 @@ namespace adit::service {
 
 namespace {
 
+// Less than this is not worth a turn of its own where a rate holds a stream back.
+constexpr std::size_t kRateQuantum = 4096;
+
 // What the lists of a resumption can hold (link::kOffsetsMax).
 SessionLimits limits_of(Role role, SessionLimits limits) {
   limits.streams_max = std::min(limits.streams_max, limits::kStreamsPerSessionMax);
@@ -25,10 +28,31 @@ Session::Session(io::Loop& loop, Role role, const SessionLimits& limits, StreamA
       acceptor_(acceptor),
       share_(limits_.retain_session_bytes / 2 / std::max<std::size_t>(limits_.streams_max, 1)),
       common_max_(limits_.retain_session_bytes / 2),
+      rate_timer_(loop, Delegate<void()>::to<&Session::released>(this)),
       ack_timer_(loop, Delegate<void()>::to<&Session::send_acks>(this)),
       open_timer_(loop, Delegate<void()>::to<&Session::open_waiting>(this)),
       task_(Delegate<void()>::to<&Session::run_task>(this)) {
   CHECK((role == Role::Agent) == (acceptor != nullptr));
+  set_rate(limits.rate);
+}
+
+void Session::set_rate(std::uint64_t bytes_a_second) {
+  if (bytes_a_second == rate_out_.rate()) return;
+  // A twentieth of a second at once: few enough wake-ups, and a pause that nobody sees.
+  const std::uint64_t burst = std::max<std::uint64_t>(bytes_a_second / 20, kRateQuantum);
+  rate_in_ = rate_out_ = TokenBucket(bytes_a_second, burst, loop_.now());
+  released();
+}
+
+std::size_t Session::allowed(TokenBucket& bucket) {
+  const std::size_t n = bucket.available(loop_.now());
+  return n < kRateQuantum ? 0 : n;
+}
+
+void Session::wait_for(const TokenBucket& bucket, SessionStream& stream) {
+  wait(stream);
+  const Instant at = bucket.ready_at(kRateQuantum);
+  if (!rate_timer_.armed() || at < rate_timer_.at()) rate_timer_.set(at);
 }
 
 Session::~Session() {
@@ -254,7 +278,14 @@ void Session::run_task() {
     SessionStream* stream = find(number);
     if (stream != nullptr && is_over(*stream)) erase(*stream);
   }
-  for (StreamNumber number : std::exchange(waiting_, {})) {
+  std::vector<StreamNumber> waiting = std::exchange(waiting_, {});
+  // Where a rate holds them back the first takes all that may go: each is the first in its turn.
+  if (rate_in_.limits() && waiting.size() > 1) {
+    const std::size_t first = turns_++ % waiting.size();
+    std::rotate(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(first),
+                waiting.end());
+  }
+  for (StreamNumber number : waiting) {
     SessionStream* stream = find(number);
     if (stream == nullptr) continue;
     stream->waiting_ = false;
@@ -273,6 +304,7 @@ void Session::tell(SessionStream& stream) {
   }
   if (!stream.blocked_) return;
   if (room(stream) == 0) return wait(stream);
+  if (allowed(rate_out_) == 0) return wait_for(rate_out_, stream);
   stream.blocked_ = false;
   stream.end_->listener_->on_writable();
 }

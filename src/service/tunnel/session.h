@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/id.h"
+#include "base/token_bucket.h"
 #include "flow/carrier.h"
 #include "flow/duplex.h"
 #include "io/loop.h"
@@ -28,6 +29,7 @@ struct SessionLimits {
   std::size_t streams_max = 0;  // kStreamsPerSessionMax at most; the agent allows for twice as many
   std::size_t retain_stream_bytes = 0;
   std::size_t retain_session_bytes = 0;
+  std::uint64_t rate = 0;  // bytes a second of all streams, each way; 0: no limit
 };
 
 // Agent: a visitor's stream has come. The session keeps the stream; `end` is its end for a pump,
@@ -61,6 +63,8 @@ class Session {
   // The link is gone or closed, so its carrier touches no source any more; streams are kept.
   void detach();
   bool attached() const { return carrier_ != nullptr; }
+  // From now on; what is under way goes on.
+  void set_rate(std::uint64_t bytes_a_second);
   // Relay: streams this side still has, for WELCOME (after attach_relay, which prunes). Agent: for
   // HELLO.
   std::vector<link::StreamOffset> offsets() const;
@@ -123,6 +127,9 @@ class Session {
   void ack_due(SessionStream& stream, bool at_once);
   void released();               // room came free, or an end is to be told something
   void wait(SessionStream& stream);
+  // What may go now by the rate, and whether to wait where that is nothing worth a call.
+  std::size_t allowed(TokenBucket& bucket);
+  void wait_for(const TokenBucket& bucket, SessionStream& stream);
   void reset_by_us(SessionStream& stream, link::ResetCode code);
   bool is_over(const SessionStream& stream) const;
   void maybe_retire(SessionStream& stream);
@@ -157,6 +164,9 @@ class Session {
   std::vector<StreamNumber> waiting_;            // ends to be told of room or bytes
   std::vector<StreamNumber> retired_;            // to be erased at the end of the turn
   bool opening_ = false;                         // streams wait for the carrier's stream limit
+  TokenBucket rate_in_, rate_out_;               // from and to the far side
+  io::Timer rate_timer_;
+  std::size_t turns_ = 0;
   io::Timer ack_timer_;
   io::Timer open_timer_;
   io::Task task_;

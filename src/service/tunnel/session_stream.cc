@@ -1,5 +1,6 @@
 #include "service/tunnel/session_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "service/tunnel/session.h"
@@ -75,13 +76,20 @@ void StreamEnd::announce() {
 
 Bytes StreamEnd::readable() {
   if (stream_ == nullptr || !stream_->carried_by_) return {};
-  return stream_->session_.carrier_->readable(*stream_->carried_by_);
+  Session& session = stream_->session_;
+  const Bytes bytes = session.carrier_->readable(*stream_->carried_by_);
+  const std::size_t allowed = session.allowed(session.rate_in_);
+  if (allowed > 0 || bytes.empty()) return bytes.first(std::min(bytes.size(), allowed));
+  stream_->readable_ = true;
+  session.wait_for(session.rate_in_, *stream_);
+  return {};
 }
 
 void StreamEnd::consume(std::size_t n) {
   if (n == 0) return;
   CHECK(stream_ != nullptr && stream_->carried_by_);
   SessionStream& s = *stream_;
+  s.session_.rate_in_.take(n);
   s.session_.carrier_->consume(*s.carried_by_, n);
   s.receive_.handed(n);
   s.session_.ack_due(s, false);
@@ -97,12 +105,15 @@ std::size_t StreamEnd::write(Bytes bytes) {
   if (stream_ == nullptr) return 0;
   SessionStream& s = *stream_;
   Session& session = s.session_;
-  const std::size_t n = std::min(bytes.size(), session.room(s));
+  const std::size_t allowed = session.allowed(session.rate_out_);
+  const std::size_t n = std::min({bytes.size(), session.room(s), allowed});
   if (n < bytes.size()) {
     s.blocked_ = true;
     session.wait(s);
+    if (n == allowed) session.wait_for(session.rate_out_, s);
   }
   if (n == 0) return 0;
+  session.rate_out_.take(n);
   {
     const Session::Recount recount(s);
     s.send_.write(bytes.first(n));

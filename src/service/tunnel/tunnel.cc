@@ -175,8 +175,10 @@ void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
   if (names.empty()) return refuse(link, "no_services", "the agent asks for no services", false);
 
   SessionLimits limits = limits_.session;
-  if (const route::AgentGrant* grant = access_.grant(id); grant != nullptr && grant->streams_max)
-    limits.streams_max = std::min(limits.streams_max, *grant->streams_max);
+  if (const route::AgentGrant* grant = access_.grant(id); grant != nullptr) {
+    if (grant->streams_max) limits.streams_max = std::min(limits.streams_max, *grant->streams_max);
+    limits.rate = grant->rate.value_or(0);
+  }
   const std::uint64_t number = next_session_++;
   pending.session = std::make_unique<RelaySession>(
       loop_, number, link.key(), limits,
@@ -326,6 +328,12 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
     return edge_.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::UnrecognizedName,
                            "agent_gone", visitor.sni);
   }
+  const route::AgentGrant* grant = access_.grant(found->second->key().text);
+  if (grant != nullptr && !grant->admits(visitor.peer.ip)) {
+    edge_.enter(visitor.peer);
+    return edge_.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::AccessDenied,
+                           "visitor_denied", visitor.sni);
+  }
   link::Preamble preamble;
   preamble.service = service;
   preamble.visitor = visitor.peer;
@@ -357,6 +365,10 @@ std::size_t Tunnel::streams() const {
 
 void Tunnel::set_access(route::AgentAccess access) {
   access_ = std::move(access);
+  for (auto& [number, session] : sessions_) {
+    const route::AgentGrant* grant = access_.grant(session->key().text);
+    session->streams().set_rate(grant == nullptr ? 0 : grant->rate.value_or(0));
+  }
   const std::vector<RelayLink*> links = all_links_;
   for (RelayLink* link : links) {
     if (link->session() == nullptr || !access_.check(link->key().text)) continue;
