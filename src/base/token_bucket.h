@@ -13,8 +13,8 @@ class TokenBucket {
  public:
   // No limit.
   TokenBucket() = default;
-  // `rate`: bytes a second, 0 for no limit; `burst`: bytes that may go at once after a pause, at least
-  // 1. Full at `now`.
+  // `rate`: bytes a second, 0 for no limit; `burst`: bytes that may go at once after a pause, at
+  // least 1. Full at `now`.
   TokenBucket(std::uint64_t rate, std::uint64_t burst, Instant now)
       : rate_(rate), burst_(std::max<std::uint64_t>(burst, 1)), tokens_(burst_), at_(now) {}
 

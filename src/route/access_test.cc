@@ -17,7 +17,8 @@ std::string errors_of(std::string_view text) {
 
 TEST(AuthorizedAgents, VisitorsAddresses) {
   const std::string id(26, 'a');
-  const auto parsed = parse_authorized_agents(id + " from=10.0.0.0/8,2001:db8::/32 not=10.6.6.6\n");
+  const auto parsed =
+      parse_authorized_agents(id + " from=10.0.0.0/8,2001:db8::/32 not=10.6.6.6\n");
   ASSERT_TRUE(parsed.errors.empty()) << parsed.errors.front().text();
   const AgentGrant& grant = parsed.agents.front();
   const std::pair<const char*, bool> rows[] = {
