@@ -166,7 +166,8 @@ class Expose final : public Subcommand {
     app_.add_option("target", target_, "local service; a port alone is on 127.0.0.1")
         ->required()
         ->option_text("PORT|HOST:PORT REQUIRED");
-    flags_.add(app_, agent_config_keys(), {"service"});
+    // Who is asked for its state is an agent; several may run expose at a time.
+    flags_.add(app_, agent_config_keys(), {"service", "admin", "metrics"});
     add_words(app_, "--name", names_, "name to ask for; without it the agent's own, {id}", "NAME",
               true);
     add_words(app_, "--relay-pin", pin_, "key of the relay, for every --relay without pin=", "PIN",

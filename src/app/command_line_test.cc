@@ -50,6 +50,15 @@ Answer answer(std::string_view line, const Environment& environment = kHome) {
   return found == nullptr ? Answer{-1, {}, {}} : *found;
 }
 
+// What would do nothing is not offered.
+TEST(CommandLine, ExposeHasNoStatusOfItsOwn) {
+  for (const char* flag : {"--admin", "--metrics"}) {
+    const Answer a = answer(std::string("expose 3000 --relay r.test ") + flag + " 127.0.0.1:9100");
+    EXPECT_EQ(a.exit_code, exit_code::kUsage) << flag;
+    EXPECT_NE(a.err.find("unknown option"), a.err.npos) << a.err;
+  }
+}
+
 TEST(CommandLine, RelayTakesItsFlags) {
   const auto relay = command<RelayCommand>(
       "relay --domain a.test --domain b.test --listen [::1]:443 --open --threads=2 "
