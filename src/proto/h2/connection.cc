@@ -50,7 +50,6 @@ struct Stream {
   bool deferred = false;        // the library waits for wake()
   bool fin_sent = false;
   bool closed = false;          // the library has forgotten it
-  bool closed_taken = false;    // StreamClosed has been handed out
   StreamSource* source = nullptr;
   std::uint64_t sent = 0, acked_told = 0;
 };
@@ -101,6 +100,8 @@ struct Connection::Impl {
   std::unordered_map<StreamId, Stream> streams;
   std::vector<Event> events;
   std::vector<StreamId> acked;            // with news for their source
+  std::vector<StreamId> over;             // StreamClosed taken, to be collected
+  std::size_t open_streams = 0;
   std::uint64_t credit_due = 0;           // connection credit for bytes dropped in a callback
   Instant heard;
   bool ping_sent = false;
@@ -115,7 +116,7 @@ struct Connection::Impl {
 int Connection::Impl::on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
   auto& impl = *static_cast<Impl*>(user);
   if (impl.role == Role::Server && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-    impl.streams.try_emplace(frame->hd.stream_id);
+    impl.open_streams += impl.streams.try_emplace(frame->hd.stream_id).second ? 1 : 0;
   return 0;
 }
 
@@ -199,6 +200,7 @@ int Connection::Impl::on_stream_close(nghttp2_session*, std::int32_t id, std::ui
   Stream* s = impl.find(id);
   if (s == nullptr) return 0;
   s->closed = true;
+  --impl.open_streams;
   // Ended by the library, since the peer broke a rule of the stream's.
   if (code != NGHTTP2_NO_ERROR && !s->was_reset && !s->discarding) {
     s->was_reset = true;
@@ -290,8 +292,11 @@ void Connection::Impl::tell_acked() {
 
 // Streams whose end the owner has seen and whose bytes it has consumed.
 void Connection::Impl::collect() {
-  std::erase_if(streams, [](const auto& entry) {
-    return entry.second.closed_taken && entry.second.received.empty();
+  std::erase_if(over, [this](StreamId id) {
+    const auto found = streams.find(id);
+    if (found != streams.end() && !found->second.received.empty()) return false;
+    if (found != streams.end()) streams.erase(found);
+    return true;
   });
 }
 
@@ -360,7 +365,7 @@ std::vector<Event> Connection::take_events() {
     if (const auto* readable = std::get_if<StreamReadable>(&e)) {
       if (Stream* s = c.find(readable->id)) s->readable_told = false;
     } else if (const auto* gone = std::get_if<StreamClosed>(&e)) {
-      if (Stream* s = c.find(gone->id)) s->closed_taken = true;
+      c.over.push_back(gone->id);
     }
   }
   return std::exchange(c.events, {});
@@ -372,9 +377,7 @@ Result<StreamId> Connection::open_stream(std::string_view path) {
   Impl& c = *impl_;
   CHECK(c.role == Role::Client);
   if (c.closed) return Error{ENOTCONN, "the connection is closed"};
-  std::size_t open = 0;
-  for (const auto& [id, s] : c.streams) open += s.closed ? 0 : 1;
-  if (open >= nghttp2_session_get_remote_settings(c.session.get(),
+  if (c.open_streams >= nghttp2_session_get_remote_settings(c.session.get(),
                                                   NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
     return Error{EAGAIN, "the peer allows no more streams now"};
   const std::array<nghttp2_nv, 4> headers = {header(":method", "POST"), header(":scheme", "https"),
@@ -388,6 +391,7 @@ Result<StreamId> Connection::open_stream(std::string_view path) {
     return Error{EOVERFLOW, "the connection's stream ids are used up"};
   if (id < 0) return Error{ENOMEM, nghttp2_strerror(id)};
   c.streams.try_emplace(id);
+  ++c.open_streams;
   return StreamId{id};
 }
 
