@@ -72,6 +72,8 @@ inline constexpr std::size_t kNamesPerServiceMax = 16;
 inline constexpr std::size_t kStreamsPerSessionMax = 1024;
 inline constexpr std::size_t kLinksPerKeyMax = 4;       // the oldest is closed beyond it
 inline constexpr std::size_t kUnauthenticatedLinksMax = 1024;  // in handshake or before HELLO
+// Of them over TCP from one address, so that one address does not keep all agents out.
+inline constexpr std::size_t kUnauthenticatedLinksPerAddressMax = 128;
 // What a sender keeps of one stream until the far side has handed it on: 1 bandwidth-delay product
 // at 320 Mbit/s and 100 ms.
 inline constexpr std::size_t kStreamRetainBytesMax = 4_MiB;

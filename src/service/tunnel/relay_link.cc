@@ -140,7 +140,7 @@ void RelayLink::on_stream_closed(flow::CarrierStream id) {
 void RelayLink::on_path_changed(const Address& peer) { tunnel_.path_changed(*this, peer); }
 
 void RelayLink::settle() {
-  if (!std::exchange(settled_, true)) tunnel_.on_settled();
+  if (!std::exchange(settled_, true)) tunnel_.on_settled(*this);
 }
 
 void RelayLink::on_down(const flow::CarrierDown& down) {

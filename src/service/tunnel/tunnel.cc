@@ -41,12 +41,18 @@ RelayLink& Tunnel::add_link(std::unique_ptr<flow::Carrier> carrier) {
 void Tunnel::link(Visitor agent, std::optional<std::uint32_t> thread) {
   if (thread && *thread != fabric_.index() && *thread < fabric_.count())
     return fabric_.hand_over_link(*thread, std::move(agent));
-  if (!has_room()) {
+  std::size_t& unproven = unproven_tcp_[agent.peer.ip];
+  if (!has_room() || unproven >= limits::kUnauthenticatedLinksPerAddressMax) {
+    if (unproven == 0) unproven_tcp_.erase(agent.peer.ip);
     metrics_.counter("adit_links_refused_total", "code=\"busy\"").add();
     return;  // closes it
   }
   auto session = crypto::TlsSession::server(h2_tls_);
-  if (!session) return log_.error("tunnel.tls", {{"what", session.error().what}});
+  if (!session) {
+    if (unproven == 0) unproven_tcp_.erase(agent.peer.ip);
+    return log_.error("tunnel.tls", {{"what", session.error().what}});
+  }
+  ++unproven;
   h2::Settings settings;
   settings.stream_window_bytes = limits::kStreamWindowBytes;
   settings.connection_window_bytes = limits::kLinkWindowBytes;
@@ -56,6 +62,13 @@ void Tunnel::link(Visitor agent, std::optional<std::uint32_t> thread) {
   add_link(std::make_unique<flow::H2Link>(loop_, std::move(tls), agent.peer,
                                           h2::Connection::Role::Client, settings,
                                           agent.sni.empty() ? "adit" : agent.sni));
+}
+
+void Tunnel::on_settled(RelayLink& link) {
+  --unauthenticated_;
+  const auto found = unproven_tcp_.find(link.carrier().stats().peer.ip);
+  if (link.carrier().stats().name != "h2" || found == unproven_tcp_.end()) return;
+  if (--found->second == 0) unproven_tcp_.erase(found);
 }
 
 // --- admission -----------------------------------------------------------------------------------

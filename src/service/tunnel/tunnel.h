@@ -50,7 +50,7 @@ class Tunnel final : public AgentDoor {
 
   // --- from links ---
   // The link is past its greeting, or over; said once by each.
-  void on_settled() { --unauthenticated_; }
+  void on_settled(RelayLink& link);
   void on_hello(RelayLink& link, const link::Hello& hello);
   void link_down(RelayLink& link, const flow::CarrierDown& down);
   void path_changed(RelayLink& link, const Address& peer);
@@ -99,6 +99,7 @@ class Tunnel final : public AgentDoor {
   const crypto::TlsContext& h2_tls_;
   bool draining_ = false;
   std::size_t unauthenticated_ = 0;
+  std::unordered_map<IpAddress, std::size_t, AddressHash> unproven_tcp_;  // of those, by address
   std::uint64_t next_session_;  // unique over threads: the thread's index is in the high bits
   LogRateLimit once_;
 
