@@ -98,6 +98,11 @@ inline constexpr Duration kDrainDeadline = 30s;
 inline constexpr std::size_t kAckEveryBytes = 64_KiB;   // an ACK frame at the latest after so many
 inline constexpr Duration kAckDelayMax = 25ms;          // or so long
 
+// --- HTTP ---
+// Cookies and tokens of a proxy or a browser fit.
+inline constexpr std::size_t kHttpHeadBytesMax = 16_KiB;
+inline constexpr Duration kHttpHeadDeadline = 10s;
+
 // --- the operator's socket ---
 inline constexpr std::size_t kAdminConnectionsMax = 64;    // per listener
 inline constexpr std::size_t kAdminHeadBytesMax = 8_KiB;

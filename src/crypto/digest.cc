@@ -3,6 +3,7 @@
 #include <wolfssl/options.h>
 
 #include <wolfssl/wolfcrypt/hmac.h>
+#include <wolfssl/wolfcrypt/sha.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
 #include <cerrno>
@@ -77,6 +78,13 @@ Sha256Digest sha256(Bytes data) {
   init();
   Sha256Digest out;
   CHECK(wc_Sha256Hash(data.data(), static_cast<word32>(data.size()), out.data()) == 0);
+  return out;
+}
+
+std::array<std::uint8_t, 20> sha1(Bytes data) {
+  init();
+  std::array<std::uint8_t, 20> out{};
+  CHECK(wc_ShaHash(data.data(), static_cast<word32>(data.size()), out.data()) == 0);
   return out;
 }
 

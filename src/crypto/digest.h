@@ -14,6 +14,8 @@ namespace adit::crypto {
 using Sha256Digest = std::array<std::uint8_t, 32>;
 
 Sha256Digest sha256(Bytes data);
+// For the opening handshake of WebSocket (RFC 6455 §4.2.2), where nothing rests on its strength.
+std::array<std::uint8_t, 20> sha1(Bytes data);
 // RFC 2104; any key length, also none.
 Sha256Digest hmac_sha256(Bytes key, Bytes data);
 

@@ -8,6 +8,7 @@ namespace adit::crypto {
 namespace {
 
 TEST(Digest, Sha256OfRfc6234) {
+  EXPECT_EQ(hex_encode(sha1(as_bytes("abc"))), "a9993e364706816aba3e25717850c26c9cd0d89d");
   EXPECT_EQ(hex_encode(sha256({})),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(hex_encode(sha256(as_bytes("abc"))),

@@ -33,7 +33,8 @@ class Duplex {
   virtual ~Duplex() = default;
   void set_listener(DuplexListener* listener) { listener_ = listener; }
 
-  // Reading begins; what is there already is announced by on_readable later in this turn.
+  // Reading begins; what is there already is announced by on_readable later in this turn. Again for
+  // a new listener.
   virtual void start() = 0;
 
   // The first run of bytes received and not consumed; valid until consume() or the next turn.
