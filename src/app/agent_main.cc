@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "app/agent_admin.h"
+#include "app/http_proxy.h"
 #include "app/log_sink.h"
 #include "app/relay_main.h"
 #include "app/version.h"
@@ -113,9 +114,17 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
     case LinkCarriers::Auto: out.carrier = service::CarrierChoice::Auto; break;
     case LinkCarriers::Quic: out.carrier = service::CarrierChoice::Quic; break;
     case LinkCarriers::H2: out.carrier = service::CarrierChoice::H2; break;
+    case LinkCarriers::Ws: out.carrier = service::CarrierChoice::Ws; break;
   }
-  for (const RelayEndpoint& r : config.relays)
-    out.relays.push_back({r.address, r.name.empty() ? r.address.host : r.name, r.pin});
+  for (const RelayEndpoint& r : config.relays) {
+    service::RelayTarget target{r.address, r.name.empty() ? r.address.host : r.name, r.pin, {}};
+    if (!config.https_proxy.empty() && !bypasses_proxy(config.no_proxy, r.address.host)) {
+      auto proxy = parse_http_proxy(config.https_proxy);
+      if (!proxy) return std::move(proxy).error();
+      target.proxy = std::move(*proxy);
+    }
+    out.relays.push_back(std::move(target));
+  }
   std::uint32_t number = 0;
   for (const ServiceConfig& s : config.services) {
     service::LocalServiceSettings service;

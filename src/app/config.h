@@ -109,7 +109,7 @@ struct ServiceConfig {
   bool operator==(const ServiceConfig&) const = default;
 };
 
-enum class LinkCarriers : std::uint8_t { Auto, Quic, H2 };
+enum class LinkCarriers : std::uint8_t { Auto, Quic, H2, Ws };
 
 struct AgentConfig {
   std::string state_dir;
@@ -117,6 +117,8 @@ struct AgentConfig {
   std::vector<RelayEndpoint> relays;
   std::string roots;  // PEM file of CA certificates to trust; empty: the system's
   LinkCarriers carrier = LinkCarriers::Auto;
+  std::string https_proxy;  // URL of the HTTP proxy for links over TCP; may hold a password
+  std::string no_proxy;     // hosts that are reached without it
   std::string admin;  // path of the admin socket; like state_dir empty only before loading
   std::optional<Address> metrics;
   std::vector<ServiceConfig> services;

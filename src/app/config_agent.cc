@@ -3,6 +3,7 @@
 #include <map>
 
 #include "app/config_keys.h"
+#include "app/http_proxy.h"
 #include "route/name.h"
 
 namespace adit::app {
@@ -155,6 +156,26 @@ Node write_service(const ServiceConfig& service) {
 
 // --- the rows ---
 
+// Anybody on the machine can read a process's arguments.
+Key<AgentConfig> proxy_key() {
+  KeyName names{"", "https_proxy", "URL",
+                "HTTP proxy to reach relays through, as http://HOST:PORT", Shape::Scalar,
+                "HTTPS_PROXY of the environment"};
+  return {names,
+          [](AgentConfig& c, const Node& n, Reading& r) {
+            const auto url = r.text(n, "https_proxy");
+            if (!url) return;
+            r.remember("https_proxy", n.place);
+            if (n.place.source.starts_with("--") && url->find('@') != std::string::npos)
+              return r.fault(n.place, "https_proxy", "a password does not belong on a command line",
+                             "put it into the file, or HTTPS_PROXY");
+            c.https_proxy = *url;
+          },
+          [](const AgentConfig& c) {
+            return c.https_proxy.empty() ? Node{} : Node{without_password(c.https_proxy), {}};
+          }};
+}
+
 std::vector<Key<AgentConfig>> make_keys() {
   std::vector<Key<AgentConfig>> keys;
   keys.push_back(text_key<AgentConfig>(
@@ -170,8 +191,14 @@ std::vector<Key<AgentConfig>> make_keys() {
        "the system's"},
       [](auto& c) -> auto& { return c.roots; }));
   keys.push_back(choice_key<AgentConfig>(
-      {"", "carrier", "KIND", "auto, quic or h2; auto takes QUIC where it works, else HTTP/2"},
-      [](auto& c) -> auto& { return c.carrier; }, {"auto", "quic", "h2"}));
+      {"", "carrier", "KIND",
+       "auto, quic, h2 or ws; auto takes QUIC where it works, else HTTP/2, else a WebSocket"},
+      [](auto& c) -> auto& { return c.carrier; }, {"auto", "quic", "h2", "ws"}));
+  keys.push_back(proxy_key());
+  keys.push_back(text_key<AgentConfig>(
+      {"", "no_proxy", "HOSTS", "names and addresses that are reached without the proxy",
+       Shape::Scalar, "NO_PROXY of the environment"},
+      [](auto& c) -> auto& { return c.no_proxy; }));
   keys.push_back(text_key<AgentConfig>(
       {"", "admin", "PATH", "Unix socket for status", Shape::Scalar,
        "agent.sock in the state directory"},
@@ -197,6 +224,13 @@ const std::vector<Key<AgentConfig>>& keys_of(const AgentConfig*) {
 }
 
 void fill_defaults(AgentConfig& config, const Environment& environment) {
+  const auto inherit = [&environment](std::string& to, const char* name, const char* other) {
+    const std::string* value = environment.find(name);
+    if (value == nullptr) value = environment.find(other);
+    if (to.empty() && value != nullptr) to = *value;
+  };
+  inherit(config.https_proxy, "https_proxy", "HTTPS_PROXY");
+  inherit(config.no_proxy, "no_proxy", "NO_PROXY");
   if (config.state_dir.empty()) config.state_dir = default_state_dir(environment);
   if (config.state_dir.empty()) return;
   if (config.key.empty()) config.key = config.state_dir + "/agent.key";
@@ -217,6 +251,11 @@ void check_whole(const AgentConfig& config, Reading& r) {
             "more than " + std::to_string(limits::kServicesPerAgentMax) + " services");
   if (config.state_dir.empty())
     r.missing("there is no state directory: HOME is not set", "give --state-dir DIR");
+
+  if (!config.https_proxy.empty())
+    if (auto proxy = parse_http_proxy(config.https_proxy); !proxy)
+      r.fault(r.given("https_proxy") ? r.place("https_proxy") : Place{"HTTPS_PROXY"}, "https_proxy",
+              proxy.error().what);
 
   for (std::size_t i = 0; i < config.relays.size(); ++i)
     for (std::size_t k = 0; k < i; ++k)

@@ -102,6 +102,8 @@ inline constexpr Duration kAckDelayMax = 25ms;          // or so long
 // Cookies and tokens of a proxy or a browser fit.
 inline constexpr std::size_t kHttpHeadBytesMax = 16_KiB;
 inline constexpr Duration kHttpHeadDeadline = 10s;
+// Connections to the relay's own HTTPS before their request, per thread.
+inline constexpr std::size_t kSiteVisitsMax = 1024;
 
 // --- the operator's socket ---
 inline constexpr std::size_t kAdminConnectionsMax = 64;    // per listener

@@ -18,11 +18,12 @@ constexpr std::uint8_t kNoApplicationProtocol = 120;  // RFC 7301 §3.2
 constexpr std::uint64_t kProtocolViolation = 0x2;     // link::CloseCode::Protocol
 }  // namespace
 
-H2Link::H2Link(io::Loop& loop, std::unique_ptr<TlsStream> stream, const Address& peer,
-               h2::Connection::Role role, const h2::Settings& settings,
+H2Link::H2Link(io::Loop& loop, std::unique_ptr<TlsStream> stream, std::string_view name,
+               const Address& peer, h2::Connection::Role role, const h2::Settings& settings,
                std::string_view authority)
     : loop_(loop),
       stream_(std::move(stream)),
+      name_(name),
       peer_(peer),
       role_(role),
       engine_(role, settings, authority, loop.now()),
@@ -259,7 +260,7 @@ void H2Link::reset(CarrierStream id, std::uint64_t code) {
 }
 
 CarrierStats H2Link::stats() const {
-  return {"h2", peer_, engine_.rtt(), bytes_sent_, bytes_received_, 0};
+  return {name_, peer_, engine_.rtt(), bytes_sent_, bytes_received_, 0};
 }
 
 void H2Link::close(std::uint64_t code, std::string_view reason) {

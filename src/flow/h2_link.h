@@ -18,9 +18,11 @@ inline constexpr std::string_view kH2LinkAlpn = "adit-h2/1";
 
 class H2Link final : public Carrier, private DuplexListener {
  public:
-  // `peer`: for people. `authority`: of the requests (Role::Client).
-  H2Link(io::Loop& loop, std::unique_ptr<TlsStream> stream, const Address& peer,
-         h2::Connection::Role role, const h2::Settings& settings, std::string_view authority);
+  // `name` (of the carrier, for good) and `peer`: for people. `authority`: of the requests
+  // (Role::Client).
+  H2Link(io::Loop& loop, std::unique_ptr<TlsStream> stream, std::string_view name,
+         const Address& peer, h2::Connection::Role role, const h2::Settings& settings,
+         std::string_view authority);
   ~H2Link() override;
 
   Status send_control(Bytes bytes) override;
@@ -72,6 +74,7 @@ class H2Link final : public Carrier, private DuplexListener {
 
   io::Loop& loop_;
   std::unique_ptr<TlsStream> stream_;
+  const std::string_view name_;
   const Address peer_;
   const h2::Connection::Role role_;
   h2::Connection engine_;

@@ -12,7 +12,7 @@ AgentTls::AgentTls(std::string certificate_pem, std::string key_pem, std::string
       roots_pem_file_(std::move(roots_pem_file)) {}
 
 Result<const crypto::TlsContext*> AgentTls::get(LinkCarrier carrier, bool web_pki) {
-  const bool h2 = carrier == LinkCarrier::H2;
+  const bool h2 = carrier != LinkCarrier::Quic;
   auto& slot = contexts_[(h2 ? 2u : 0u) + (web_pki ? 1u : 0u)];
   if (!slot) {
     crypto::ClientTls tls;
@@ -27,6 +27,18 @@ Result<const crypto::TlsContext*> AgentTls::get(LinkCarrier carrier, bool web_pk
     slot.emplace(std::move(*made));
   }
   return &*slot;
+}
+
+Result<const crypto::TlsContext*> AgentTls::https() {
+  if (!https_) {
+    crypto::ClientTls tls;
+    tls.alpn = {"http/1.1"};
+    tls.verify = crypto::Verify::Callback;
+    auto made = crypto::TlsContext::client(tls);
+    if (!made) return std::move(made).error();
+    https_.emplace(std::move(*made));
+  }
+  return &*https_;
 }
 
 }  // namespace adit::service

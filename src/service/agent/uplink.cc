@@ -24,11 +24,27 @@ bool is_certificate_alert(const flow::CarrierDown& down) {
   return alert >= 42 && alert <= 48;
 }
 
-// RFC 8305 §5 gives the preferred address 250 ms; so much QUIC has before TCP is tried beside it.
-constexpr Duration kHeadStart = 250ms;
-// While HTTP/2 carries the session QUIC is tried again this often: within a minute of its recovery
-// it is taken.
+// Before a way is tried beside those before it. RFC 8305 §5 gives the preferred address 250 ms; so
+// much QUIC has before TCP, and each address before the next. The WebSocket is for networks that do
+// something to what is not HTTPS, which takes a while to show.
+Duration head_start_before(LinkCarrier carrier) {
+  return carrier == LinkCarrier::Ws ? Duration(1500ms) : Duration(250ms);
+}
+// Of one name: a relay has one or two.
+constexpr std::size_t kAddressesMax = 8;
+// While another than the best carries the session a better one is tried this often: within a minute
+// of its recovery it is taken, or within two when there are two.
 constexpr Duration kBetterEvery = 40s;
+
+std::vector<LinkCarrier> ladder_of(CarrierChoice choice) {
+  switch (choice) {
+    case CarrierChoice::Auto: return {LinkCarrier::Quic, LinkCarrier::H2, LinkCarrier::Ws};
+    case CarrierChoice::Quic: return {LinkCarrier::Quic};
+    case CarrierChoice::H2: return {LinkCarrier::H2};
+    case CarrierChoice::Ws: return {LinkCarrier::Ws};
+  }
+  return {};
+}
 
 // A link that lived this long was a good one: the next failure starts the back-off anew.
 constexpr Duration kGoodLink = 10s;
@@ -90,38 +106,52 @@ void Uplink::attempt() {
                            Deadline::after(shared_.loop.now(), limits::kDialDeadline));
 }
 
+// The ways to the relay in the order in which they are tried, each with a head start before the
+// next (Happy Eyeballs, for carriers too): every address by QUIC and by TCP, then by what passes
+// most networks.
 void Uplink::on_resolved(const Result<std::vector<Address>>& addresses) {
-  if (!addresses) return wait(addresses.error().what);
-  addresses_ = *addresses;
-  next_address_ = 0;
-  last_error_ = "no address";
-  connect_next();
-}
-
-// One address at a time; on it QUIC first, and HTTP/2 beside it where QUIC is not there at once.
-void Uplink::connect_next() {
-  state_ = State::Connecting;
-  while (next_address_ < addresses_.size()) {
-    ++next_address_;
-    if (shared_.carrier != CarrierChoice::H2) {
-      if (auto ok = open_link(LinkCarrier::Quic); ok) {
-        if (shared_.carrier == CarrierChoice::Auto)
-          head_start_.set(shared_.loop.now() + kHeadStart);
-        return;
-      } else {
-        last_error_ = ok.error().what;
-      }
-    }
-    if (shared_.carrier == CarrierChoice::Quic) continue;
-    auto ok = open_link(LinkCarrier::H2);
-    if (ok) return;
-    last_error_ = ok.error().what;
+  ladder_ = ladder_of(shared_.carrier);
+  std::vector<Address> to;
+  if (addresses) {
+    to.assign(addresses->begin(),
+              addresses->begin() + static_cast<std::ptrdiff_t>(
+                                       std::min(addresses->size(), kAddressesMax)));
+  } else if (target_.proxy && shared_.carrier != CarrierChoice::Quic) {
+    // Where everything goes through a proxy names are often its business alone.
+    to = {Address{IpAddress{}, target_.address.port}};
+    std::erase(ladder_, LinkCarrier::Quic);
+  } else {
+    return wait(addresses.error().what);
   }
-  wait(last_error_);
+  ways_.clear();
+  for (const bool last : {false, true})
+    for (const Address& address : to)
+      for (const LinkCarrier carrier : ladder_)
+        if ((carrier == LinkCarrier::Ws) == last) ways_.push_back({address, carrier});
+  next_way_ = 0;
+  last_error_ = "no address";
+  state_ = State::Connecting;
+  if (!try_next_way()) wait(last_error_);
 }
 
-// To the address in turn.
-Status Uplink::open_link(LinkCarrier carrier) {
+// False: there is none that could be tried.
+bool Uplink::try_next_way() {
+  head_start_.stop();
+  while (next_way_ < ways_.size()) {
+    const auto [address, carrier] = ways_[next_way_++];
+    auto ok = open_link(carrier, address);
+    if (!ok) {
+      last_error_ = ok.error().what;
+      continue;
+    }
+    if (next_way_ < ways_.size())
+      head_start_.set(shared_.loop.now() + head_start_before(ways_[next_way_].carrier));
+    return true;
+  }
+  return false;
+}
+
+Status Uplink::open_link(LinkCarrier carrier, const Address& address) {
   auto tls = shared_.tls.by_key(carrier);
   if (!tls) return std::move(tls).error();
   if (trust_.mode() == RelayTrust::Mode::WebPki) {
@@ -133,9 +163,16 @@ Status Uplink::open_link(LinkCarrier carrier) {
       return Error{0, "no CA certificates to verify the relay with"};
     }
   }
-  UplinkLinkOptions options{carrier, **tls, target_.name, addresses_[next_address_ - 1],
-                            std::nullopt, shared_.random_seed == 0 ? 0 : jitter_.next() | 1};
+  UplinkLinkOptions options{carrier, **tls, target_.name, target_.address,
+                            address};
+  if (shared_.random_seed != 0) options.random_seed = jitter_.next() | 1;
   if (session_) options.affinity = affinity_;
+  if (target_.proxy) options.proxy = &*target_.proxy;
+  if (carrier == LinkCarrier::Ws) {
+    auto https = shared_.tls.https();
+    if (!https) return std::move(https).error();
+    options.https = *https;
+  }
   auto link = UplinkLink::open(shared_.loop, shared_.resolver, static_cast<UplinkOwner&>(*this),
                                options);
   if (!link) return std::move(link).error();
@@ -144,36 +181,42 @@ Status Uplink::open_link(LinkCarrier carrier) {
 }
 
 void Uplink::on_head_start() {
-  if (state_ != State::Connecting || chosen_ != nullptr) return;
-  if (auto ok = open_link(LinkCarrier::H2); !ok) last_error_ = ok.error().what;
+  if (state_ == State::Connecting && chosen_ == nullptr) try_next_way();
 }
 
 void Uplink::look_for_better() {
-  const bool on_h2 = live_ != nullptr && live_->kind() == LinkCarrier::H2 && chosen_ == nullptr;
-  const bool worth_it = on_h2 && shared_.carrier == CarrierChoice::Auto;
+  const bool worth_it = live_ != nullptr && chosen_ == nullptr && !ladder_.empty() &&
+                        live_->kind() != ladder_.front();
   if (!worth_it) return better_.stop();
   if (!better_.armed()) better_.set(shared_.loop.now() + kBetterEvery);
 }
 
-// Some networks let UDP through for a while, or until somebody changes a firewall: TCP is tried
-// before QUIC has given up, and takes the session if it gets through.
-void Uplink::on_suspect(UplinkLink& link) {
-  const bool alone = live_ == &link && chosen_ == nullptr && links_.size() == 1;
-  if (!alone || shared_.carrier != CarrierChoice::Auto) return;
-  if (auto ok = open_link(LinkCarrier::H2); !ok)
+// Beside the live one: a rung of [from, to) of the ladder, another each time.
+void Uplink::find_another(std::size_t from, std::size_t to) {
+  if (live_ == nullptr || from >= to || chosen_ != nullptr || links_.size() > 1) return;
+  const LinkCarrier carrier = ladder_[from + turns_++ % (to - from)];
+  if (auto ok = open_link(carrier, live_->address()); !ok)
     shared_.log.warn("agent.no_second_carrier", {{"relay", label_}, {"what", ok.error().what}});
+}
+
+// Some networks let UDP through for a while, or until somebody changes a firewall: what goes over
+// TCP is tried before QUIC has given up, and takes the session if it gets through.
+void Uplink::on_suspect(UplinkLink& link) {
+  if (live_ == &link) find_another(1, ladder_.size());
 }
 
 // Make before break: the session moves when the other link has proven itself.
 void Uplink::on_better() {
-  if (!live() || chosen_ != nullptr) return;
-  if (auto ok = open_link(LinkCarrier::Quic); !ok) look_for_better();
+  if (!live()) return;
+  const auto at = std::ranges::find(ladder_, live_->kind());
+  find_another(0, static_cast<std::size_t>(at - ladder_.begin()));
+  look_for_better();
 }
 
 Status Uplink::on_peer_key(UplinkLink& link) {
   if (chosen_ != nullptr) return Error{0, "another carrier was faster"};
-  if (live_ != nullptr && link.kind() == LinkCarrier::H2 && live_->answered())
-    return Error{0, "QUIC works again"};
+  if (live_ != nullptr && link.kind() > live_->kind() && live_->answered())
+    return Error{0, "the better carrier works again"};
   auto ok = trust_.accept(crypto::spki_pin(link.carrier().peer_spki_der()));
   if (!ok) {
     last_error_ = ok.error().what;
@@ -323,21 +366,17 @@ void Uplink::after_attempt_failed(const UplinkLink& link, const flow::CarrierDow
     links_.clear();
     head_start_.stop();
     if (trust_.certificate_failed()) {
-      next_address_ = 0;
-      return connect_next();
+      next_way_ = 0;
+      if (!try_next_way()) wait(last_error_);
+      return;
     }
     shared_.log.error("agent.relay_not_trusted", {{"relay", label_}, {"what", last_error_}});
     return wait(last_error_);
   }
   if (!proven || last_error_.empty())
     last_error_ = down.timeout ? "no answer in time" : down.reason.empty() ? "closed" : down.reason;
-  if (!links_.empty()) return;  // the other carrier may do better
-  if (head_start_.armed()) {
-    head_start_.stop();
-    if (open_link(LinkCarrier::H2)) return;
-  }
-  if (!proven && next_address_ < addresses_.size()) return connect_next();
-  wait(last_error_);
+  if (!links_.empty()) return;  // another way may do better
+  if (!try_next_way()) wait(last_error_);
 }
 
 void Uplink::after_live_lost(const flow::CarrierDown& down) {

@@ -24,6 +24,7 @@ struct RelayTarget {
   HostPort address;
   std::string name;  // of its certificate, and the SNI
   std::string pin;
+  std::optional<HttpProxy> proxy{};  // for what goes over TCP
 };
 
 // What the agent tells its owner (the command line prints it).
@@ -46,6 +47,7 @@ enum class CarrierChoice : std::uint8_t {
   Auto,  // QUIC where it works, HTTP/2 where it does not
   Quic,
   H2,
+  Ws,
 };
 
 // What all uplinks of an agent share; outlives them.
@@ -91,9 +93,10 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
 
   void attempt();
   void on_resolved(const Result<std::vector<Address>>& addresses);
-  void connect_next();
-  Status open_link(LinkCarrier carrier);
+  bool try_next_way();
+  Status open_link(LinkCarrier carrier, const Address& address);
   void on_head_start();
+  void find_another(std::size_t from, std::size_t to);
   void look_for_better();
   void on_better();
   void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) override;
@@ -128,16 +131,22 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   bool yields_ = false;     // another agent with our key took our names
 
   io::ResolveRequest request_;
-  std::vector<Address> addresses_;
-  std::size_t next_address_ = 0;
+  struct Way {
+    Address address;
+    LinkCarrier carrier;
+  };
+  std::vector<LinkCarrier> ladder_;  // carriers, the best first
+  std::vector<Way> ways_;
+  std::size_t next_way_ = 0;
+  std::size_t turns_ = 0;            // of looking for another than the live one
   io::Timer timer_;         // end of a wait
   // Racing each other, or the live one, beside it perhaps one over a better carrier, and those that
   // are still saying goodbye.
   std::vector<std::unique_ptr<UplinkLink>> links_;
   UplinkLink* live_ = nullptr;    // carries the session, or did until its HELLO took it to chosen_
   UplinkLink* chosen_ = nullptr;  // has proven itself first; between HELLO and WELCOME
-  io::Timer head_start_;          // of QUIC before HTTP/2
-  io::Timer better_;              // until QUIC is tried again
+  io::Timer head_start_;          // of what is tried before the next way
+  io::Timer better_;              // until a better carrier is tried again
   std::string last_error_;
 
   // The session and what resumes it.

@@ -5,7 +5,6 @@
 
 #include "base/limits.h"
 #include "flow/h2_link.h"
-#include "flow/tcp_stream.h"
 #include "flow/tls_stream.h"
 #include "route/router.h"
 
@@ -43,8 +42,11 @@ Result<std::unique_ptr<UplinkLink>> UplinkLink::open(io::Loop& loop, io::Resolve
                                                      UplinkOwner& owner,
                                                      const UplinkLinkOptions& options) {
   std::unique_ptr<UplinkLink> link(new UplinkLink(loop, owner, options));
-  auto begun = options.kind == LinkCarrier::Quic ? link->open_quic() : link->open_h2(resolver);
-  if (!begun) return std::move(begun).error();
+  if (options.kind != LinkCarrier::Quic) {
+    link->open_tcp(resolver);
+  } else if (auto begun = link->open_quic(); !begun) {
+    return std::move(begun).error();
+  }
   link->deadline_.set(loop.now() + limits::kLinkHandshakeDeadline);
   return link;
 }
@@ -69,28 +71,33 @@ Status UplinkLink::open_quic() {
   return {};
 }
 
-Status UplinkLink::open_h2(io::Resolver& resolver) {
-  dialer_ = std::make_unique<flow::Dialer>(loop_, resolver,
-                                           flow::Dialer::Done::to<&UplinkLink::on_dialled>(this));
-  dialer_->dial(HostPort{options_.relay.ip.text(), options_.relay.port},
-                Deadline::after(loop_.now(), limits::kLinkHandshakeDeadline));
-  return {};
+void UplinkLink::open_tcp(io::Resolver& resolver) {
+  TcpWayOptions way;
+  way.kind = options_.kind;
+  way.relay = options_.host;
+  way.address = options_.relay;
+  way.server_name = options_.server_name;
+  way.proxy = options_.proxy;
+  way.https = options_.https;
+  way.affinity = options_.affinity;
+  way_ = std::make_unique<TcpWay>(loop_, resolver, way,
+                                  Deadline::after(loop_.now(), limits::kLinkHandshakeDeadline),
+                                  TcpWay::Done::to<&UplinkLink::on_way>(this));
 }
 
-void UplinkLink::on_dialled(Result<io::Socket> socket) {
-  // What dialled is on the stack below: it goes with this link, or at the next dial.
-  if (!socket) return fail_before_carrier(socket.error().what);
+void UplinkLink::on_way(Result<std::unique_ptr<flow::Duplex>> stream) {
+  // The way is on the stack below: it goes with this link.
+  if (!stream) return fail_before_carrier(stream.error().what);
   const std::string hint =
       options_.affinity
           ? std::string(route::kAlpnThreadPrefix) + std::to_string(*options_.affinity)
           : std::string();
   auto session = crypto::TlsSession::client(options_.tls, options_.server_name, hint);
   if (!session) return fail_before_carrier(session.error().what);
-  auto tcp = std::make_unique<flow::TcpStream>(loop_, std::move(*socket), ByteVector());
-  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(tcp), std::move(*session));
-  carrier_ = std::make_unique<flow::H2Link>(loop_, std::move(tls), options_.relay,
-                                            h2::Connection::Role::Server, h2_settings(),
-                                            std::string_view());
+  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(*stream), std::move(*session));
+  carrier_ = std::make_unique<flow::H2Link>(
+      loop_, std::move(tls), options_.kind == LinkCarrier::Ws ? "ws" : "h2", options_.relay,
+      h2::Connection::Role::Server, h2_settings(), std::string_view());
   carrier_->set_listener(static_cast<flow::CarrierListener*>(this));
 }
 
@@ -183,7 +190,7 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
 void UplinkLink::close(link::CloseCode code, std::string_view reason) {
   if (state_ == link::LinkState::Closed) return;
   if (carrier_ == nullptr) {
-    dialer_.reset();
+    way_.reset();
     return fail_before_carrier(reason);
   }
   state_ = link::LinkState::Closed;

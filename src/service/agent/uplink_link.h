@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "flow/carrier.h"
-#include "flow/dialer.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "proto/link/frames.h"
@@ -13,6 +12,7 @@
 #include "proto/link/state.h"
 #include "service/agent/link_tls.h"
 #include "service/agent/quic_port.h"
+#include "service/agent/tcp_way.h"
 #include "service/tunnel/session.h"
 
 namespace adit::service {
@@ -42,9 +42,13 @@ struct UplinkLinkOptions {
   LinkCarrier kind = LinkCarrier::Quic;
   const crypto::TlsContext& tls;  // for this kind
   std::string server_name;
+  HostPort host;                  // as the user named the relay
   Address relay;
+  // TCP only.
+  const HttpProxy* proxy = nullptr;
+  const crypto::TlsContext* https = nullptr;  // Ws
   // The thread that has the session, so that a link that resumes it gets there.
-  std::optional<std::uint8_t> affinity;
+  std::optional<std::uint8_t> affinity{};
   std::uint64_t random_seed = 0;
 };
 
@@ -56,6 +60,7 @@ class UplinkLink final : private flow::CarrierListener {
   ~UplinkLink();
 
   LinkCarrier kind() const { return options_.kind; }
+  const Address& address() const { return options_.relay; }
   flow::Carrier& carrier() { return *carrier_; }  // from the handshake on
   const flow::Carrier& carrier() const { return *carrier_; }
   bool live() const {
@@ -72,8 +77,8 @@ class UplinkLink final : private flow::CarrierListener {
   UplinkLink(io::Loop& loop, UplinkOwner& owner, const UplinkLinkOptions& options);
 
   Status open_quic();
-  Status open_h2(io::Resolver& resolver);
-  void on_dialled(Result<io::Socket> socket);
+  void open_tcp(io::Resolver& resolver);
+  void on_way(Result<std::unique_ptr<flow::Duplex>> stream);
   void fail_before_carrier(std::string_view why);
 
   void on_up() override;
@@ -93,7 +98,7 @@ class UplinkLink final : private flow::CarrierListener {
   UplinkOwner& owner_;
   const UplinkLinkOptions options_;
   std::unique_ptr<QuicPort> port_;           // below carrier_, over QUIC
-  std::unique_ptr<flow::Dialer> dialer_;     // before carrier_, over TCP
+  std::unique_ptr<TcpWay> way_;              // before carrier_, over TCP
   std::unique_ptr<flow::Carrier> carrier_;
   std::string failure_;                      // before there was a carrier
   link::LinkState state_ = link::LinkState::Handshake;

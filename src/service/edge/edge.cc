@@ -202,6 +202,11 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
     return agents_.link(std::move(visitor), thread_hint(hello));
   }
 
+  if (std::holds_alternative<route::RelayHttps>(destination)) {
+    visitor.local = visitor.destination.value_or(loop_.local_address(visitor.socket));
+    return agents_.own_site(std::move(visitor));
+  }
+
   // Rows whose service is not part of this build answer as an unknown protocol or name would.
   std::string_view reason = "unknown_name";
   TlsAlert alert = TlsAlert::UnrecognizedName;
@@ -210,8 +215,6 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
   } else if (std::holds_alternative<route::AcmeChallenge>(destination)) {
     reason = "no_application_protocol";
     alert = TlsAlert::NoApplicationProtocol;
-  } else if (std::holds_alternative<route::RelayHttps>(destination)) {
-    reason = "relay_name";
   }
   log_once(visitor.peer, "edge.no_route", hello.sni, reason);
   turn_away(std::move(visitor.socket), visitor.peer, alert, reason, hello.sni);

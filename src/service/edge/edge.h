@@ -53,15 +53,18 @@ struct Visitor {
   ByteVector early;  // every byte read so far, to be sent on first
   // What the visitor connected to, where a balancer says so.
   std::optional<Address> destination{};
+  bool inside_websocket = false;  // an agent's: its TLS has come out of one
 };
 
-// Where visitors of agents' names go; the tunnel service of this thread.
+// Where visitors of agents' names and of the relay's own go: the services of this thread.
 class AgentDoor {
  public:
   // Takes the visitor, whatever becomes of it. `pattern`: the name in the table that it fell to.
   virtual void visit(Visitor visitor, const std::string& pattern) = 0;
   // An agent that opens a link over TCP. `thread`: where its session is, by its own word.
   virtual void link(Visitor agent, std::optional<std::uint32_t> thread) = 0;
+  // A visitor of the relay's own name. It stays entered until the service calls leave().
+  virtual void own_site(Visitor visitor) = 0;
 
  protected:
   ~AgentDoor() = default;

@@ -1,5 +1,7 @@
 #include "service/relay/relay_thread.h"
 
+#include "io/stream_pair.h"
+
 namespace adit::service {
 
 namespace {
@@ -41,6 +43,7 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
       table_(make_table(settings)),
       edge_(loop, resolver, log, metrics_, settings.edge, table_, make_upstreams(settings),
             static_cast<AgentDoor&>(*this)),
+      site_(loop, log, metrics_, edge_, static_cast<SiteDoor&>(*this), tls.site),
       drain_deadline_(loop, Delegate<void()>::to<&RelayThread::on_drain_deadline>(this)),
       drain_check_(loop, Delegate<void()>::to<&RelayThread::check_drained>(this)) {
   tunnel_.emplace(loop, log, metrics_, settings.tunnel, make_access(settings), table_,
@@ -52,6 +55,7 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
 // through.
 RelayThread::~RelayThread() {
   edge_.close_listeners();
+  site_.abort_all();
   edge_.abort_all();
   tunnel_.reset();
   ports_.clear();
@@ -164,6 +168,20 @@ void RelayThread::hand_over_link(std::uint32_t thread, Visitor agent) {
   if (!posted) metrics_.counter("adit_messages_dropped_total").add();
 }
 
+// On another thread its TLS has to go on there: what the WebSocket brings is pumped through a pair
+// of sockets.
+void RelayThread::link_inside(std::unique_ptr<flow::Duplex> stream, const Address& peer,
+                              const std::string& sni, std::optional<std::uint32_t> thread) {
+  if (!thread || *thread == index_ || *thread >= count())
+    return tunnel_->link_over(std::move(stream), "ws", peer, sni);
+  auto pair = io::stream_pair(loop_);
+  if (!pair) return log_.error("site.hand_over", {{"what", pair.error().what}});
+  Visitor far{std::move(pair->second), peer, {}, sni, {}};
+  far.inside_websocket = true;
+  edge_.pump(Visitor{std::move(pair->first), peer, {}, sni, {}}, std::move(stream));
+  hand_over_link(*thread, std::move(far));
+}
+
 void RelayThread::pass_on(std::uint32_t thread, StrayDatagram datagram) {
   post(threads_, thread, [d = std::move(datagram)](RelayThread& t) {
     if (d.port < t.ports_.size()) t.ports_[d.port]->adopt(d);
@@ -202,6 +220,7 @@ void RelayThread::on_drain_deadline() {
   if (!edge_.idle() || tunnel_->streams() > 0)
     log_.warn("relay.drain_deadline",
               {{"visitors", edge_.forwarded()}, {"streams", tunnel_->streams()}});
+  site_.abort_all();
   edge_.abort_all();
   tunnel_->close_all();
   drained_();

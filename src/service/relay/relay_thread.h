@@ -15,6 +15,7 @@
 #include "route/router.h"
 #include "service/edge/edge.h"
 #include "service/relay/name_authority.h"
+#include "service/site/site.h"
 #include "service/tunnel/fabric.h"
 #include "service/tunnel/link_port.h"
 #include "service/tunnel/tunnel.h"
@@ -33,9 +34,10 @@ struct RelaySettings {
   std::uint16_t public_port = 443;
 };
 
-// For links: a context for QUIC serves no TCP connection (quic::Connection::prepare()).
+// For links and for the own HTTPS. A context for QUIC serves no TCP connection
+// (quic::Connection::prepare()).
 struct LinkTls {
-  crypto::TlsContext quic, h2;
+  crypto::TlsContext quic, h2, site;
 };
 
 // The addresses on which every thread listens.
@@ -70,7 +72,7 @@ struct RelayThreads {
   std::vector<Entry> entries;
 };
 
-class RelayThread final : private Fabric, private AgentDoor {
+class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
  public:
   // `tls` outlives the threads. `reset_secret`: 32 bytes, the same for all.
   RelayThread(std::uint32_t index, const RelayThreads& threads, io::Loop& loop,
@@ -109,6 +111,9 @@ class RelayThread final : private Fabric, private AgentDoor {
   void link(Visitor agent, std::optional<std::uint32_t> thread) override {
     tunnel_->link(std::move(agent), thread);
   }
+  void own_site(Visitor visitor) override { site_.visit(std::move(visitor)); }
+  void link_inside(std::unique_ptr<flow::Duplex> stream, const Address& peer,
+                   const std::string& sni, std::optional<std::uint32_t> thread) override;
 
   void decide_claim(const ClaimRequest& request);     // thread 0
   void broadcast(const NameChange& change);
@@ -125,6 +130,7 @@ class RelayThread final : private Fabric, private AgentDoor {
   Metrics metrics_;
   route::RouterTable table_;
   Edge edge_;
+  Site site_;
   std::vector<std::unique_ptr<LinkPort>> ports_;  // outlive the links of the tunnel
   std::optional<Tunnel> tunnel_;
   std::optional<NameAuthority> authority_;        // thread 0

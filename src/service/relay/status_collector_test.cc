@@ -24,6 +24,7 @@ class StatusCollectorTest : public io::LoopConformance {
     const crypto::Identity identity("relay.test");
     const auto options = crypto::server_options(identity);
     tls_.emplace(LinkTls{crypto::must(crypto::TlsContext::server(options)),
+                         crypto::must(crypto::TlsContext::server(options)),
                          crypto::must(crypto::TlsContext::server(options))});
     threads_.entries.resize(kThreads);
     for (std::uint32_t i = 0; i < kThreads; ++i) {

@@ -41,33 +41,36 @@ RelayLink& Tunnel::add_link(std::unique_ptr<flow::Carrier> carrier) {
 void Tunnel::link(Visitor agent, std::optional<std::uint32_t> thread) {
   if (thread && *thread != fabric_.index() && *thread < fabric_.count())
     return fabric_.hand_over_link(*thread, std::move(agent));
-  std::size_t& unproven = unproven_tcp_[agent.peer.ip];
-  if (!has_room() || unproven >= limits::kUnauthenticatedLinksPerAddressMax) {
-    if (unproven == 0) unproven_tcp_.erase(agent.peer.ip);
+  link_over(std::make_unique<flow::TcpStream>(loop_, std::move(agent.socket),
+                                              std::move(agent.early)),
+            agent.inside_websocket ? "ws" : "h2", agent.peer, agent.sni);
+}
+
+void Tunnel::link_over(std::unique_ptr<flow::Duplex> stream, std::string_view carrier,
+                       const Address& peer, const std::string& sni) {
+  const auto unproven = unproven_tcp_.find(peer.ip);
+  const bool too_many = unproven != unproven_tcp_.end() &&
+                        unproven->second >= limits::kUnauthenticatedLinksPerAddressMax;
+  if (!has_room() || too_many) {
     metrics_.counter("adit_links_refused_total", "code=\"busy\"").add();
     return;  // closes it
   }
   auto session = crypto::TlsSession::server(h2_tls_);
-  if (!session) {
-    if (unproven == 0) unproven_tcp_.erase(agent.peer.ip);
-    return log_.error("tunnel.tls", {{"what", session.error().what}});
-  }
-  ++unproven;
+  if (!session) return log_.error("tunnel.tls", {{"what", session.error().what}});
+  ++unproven_tcp_[peer.ip];
   h2::Settings settings;
   settings.stream_window_bytes = limits::kStreamWindowBytes;
   settings.connection_window_bytes = limits::kLinkWindowBytes;
-  auto tcp = std::make_unique<flow::TcpStream>(loop_, std::move(agent.socket),
-                                               std::move(agent.early));
-  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(tcp), std::move(*session));
-  add_link(std::make_unique<flow::H2Link>(loop_, std::move(tls), agent.peer,
+  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(stream), std::move(*session));
+  add_link(std::make_unique<flow::H2Link>(loop_, std::move(tls), carrier, peer,
                                           h2::Connection::Role::Client, settings,
-                                          agent.sni.empty() ? "adit" : agent.sni));
+                                          sni.empty() ? "adit" : sni));
 }
 
 void Tunnel::on_settled(RelayLink& link) {
   --unauthenticated_;
   const auto found = unproven_tcp_.find(link.carrier().stats().peer.ip);
-  if (link.carrier().stats().name != "h2" || found == unproven_tcp_.end()) return;
+  if (link.carrier().stats().name == "quic" || found == unproven_tcp_.end()) return;
   if (--found->second == 0) unproven_tcp_.erase(found);
 }
 

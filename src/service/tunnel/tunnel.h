@@ -27,7 +27,7 @@ struct TunnelLimits {
   Duration resume_window = limits::kSessionResumeWindow;
 };
 
-class Tunnel final : public AgentDoor {
+class Tunnel {
  public:
   Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& limits,
          route::AgentAccess access, const route::RouterTable& table, std::uint16_t public_port,
@@ -60,8 +60,12 @@ class Tunnel final : public AgentDoor {
   void on_claimed(const ClaimAnswer& answer);
   // Another session of the same key has the names now.
   void end_session(std::uint64_t number);
-  void visit(Visitor visitor, const std::string& pattern) override;
-  void link(Visitor agent, std::optional<std::uint32_t> thread) override;
+  // See AgentDoor.
+  void visit(Visitor visitor, const std::string& pattern);
+  void link(Visitor agent, std::optional<std::uint32_t> thread);
+  // An agent's link over a stream that is there; `carrier`: its name, for good.
+  void link_over(std::unique_ptr<flow::Duplex> stream, std::string_view carrier,
+                 const Address& peer, const std::string& sni);
   // A visitor that another thread handed over, or our own, for a session of this thread.
   void serve(Visitor visitor, std::uint64_t session, ServiceNumber service);
 
