@@ -116,6 +116,8 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
     case LinkCarriers::H2: out.carrier = service::CarrierChoice::H2; break;
     case LinkCarriers::Ws: out.carrier = service::CarrierChoice::Ws; break;
   }
+  if (config.force_h2) out.carrier = service::CarrierChoice::H2;
+  out.connections = config.pool_size;
   for (const RelayEndpoint& r : config.relays) {
     service::RelayTarget target{r.address, r.name.empty() ? r.address.host : r.name, r.pin, {}};
     if (!config.https_proxy.empty() && !bypasses_proxy(config.no_proxy, r.address.host)) {

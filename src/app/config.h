@@ -117,6 +117,8 @@ struct AgentConfig {
   std::vector<RelayEndpoint> relays;
   std::string roots;  // PEM file of CA certificates to trust; empty: the system's
   LinkCarriers carrier = LinkCarriers::Auto;
+  bool force_h2 = false;
+  std::size_t pool_size = limits::kLinkConnections;  // of a link over TCP
   std::string https_proxy;  // URL of the HTTP proxy for links over TCP; may hold a password
   std::string no_proxy;     // hosts that are reached without it
   std::string admin;  // path of the admin socket; like state_dir empty only before loading

@@ -194,6 +194,11 @@ std::vector<Key<AgentConfig>> make_keys() {
       {"", "carrier", "KIND",
        "auto, quic, h2 or ws; auto takes QUIC where it works, else HTTP/2, else a WebSocket"},
       [](auto& c) -> auto& { return c.carrier; }, {"auto", "quic", "h2", "ws"}));
+  keys.push_back(switch_key<AgentConfig>({"", "force_h2", "", "the same as carrier = \"h2\""},
+                                         [](auto& c) -> auto& { return c.force_h2; }));
+  keys.push_back(number_key<AgentConfig>(
+      {"", "pool_size", "N", "TCP connections of a link that is not over QUIC"},
+      [](auto& c) -> auto& { return c.pool_size; }, 1, limits::kLinkConnectionsMax));
   keys.push_back(proxy_key());
   keys.push_back(text_key<AgentConfig>(
       {"", "no_proxy", "HOSTS", "names and addresses that are reached without the proxy",
@@ -252,6 +257,8 @@ void check_whole(const AgentConfig& config, Reading& r) {
   if (config.state_dir.empty())
     r.missing("there is no state directory: HOME is not set", "give --state-dir DIR");
 
+  if (config.force_h2 && config.carrier != LinkCarriers::Auto && config.carrier != LinkCarriers::H2)
+    r.fault(r.place("force_h2"), "force_h2", "force_h2 and another carrier exclude each other");
   if (!config.https_proxy.empty())
     if (auto proxy = parse_http_proxy(config.https_proxy); !proxy)
       r.fault(r.given("https_proxy") ? r.place("https_proxy") : Place{"HTTPS_PROXY"}, "https_proxy",

@@ -71,6 +71,10 @@ inline constexpr std::size_t kServicesPerAgentMax = 64;
 inline constexpr std::size_t kNamesPerServiceMax = 16;
 inline constexpr std::size_t kStreamsPerSessionMax = 1024;
 inline constexpr std::size_t kLinksPerKeyMax = 4;       // the oldest is closed beyond it
+inline constexpr std::size_t kLinkConnectionsMax = 8;   // of one link over TCP
+inline constexpr std::size_t kLinkConnections = 4;      // unless configured
+// Until an agent replaces a connection that has left its link.
+inline constexpr Duration kLinkConnectionAgain = 5s;
 inline constexpr std::size_t kUnauthenticatedLinksMax = 1024;  // in handshake or before HELLO
 // Of them over TCP from one address, so that one address does not keep all agents out.
 inline constexpr std::size_t kUnauthenticatedLinksPerAddressMax = 128;

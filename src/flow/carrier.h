@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/address.h"
@@ -12,6 +13,8 @@
 #include "proto/stream_source.h"
 
 namespace adit::flow {
+
+class H2Link;
 
 using CarrierStream = std::int64_t;
 using StreamSource = adit::StreamSource;
@@ -75,6 +78,11 @@ class Carrier {
   virtual CarrierStats stats() const = 0;
   // Says goodbye; on_down follows.
   virtual void close(std::uint64_t code, std::string_view reason) = 0;
+
+  // Of carriers that are made of connections: gives up its only one, and is to be destroyed then.
+  virtual std::unique_ptr<H2Link> release_connection();
+  // Takes one more; false: it takes none, or no more.
+  virtual bool add_connection(std::unique_ptr<H2Link> link);
 
   static constexpr std::size_t kControlQueueBytesMax = 256 * 1024;
 

@@ -25,6 +25,9 @@ enum class FrameType : std::uint64_t {
   Goaway = 7,   // relay to agent, JSON
   Probe = 8,    // nonce of 8 bytes
   Probed = 9,
+  // Agent to relay, JSON, as the only frame of a connection: it belongs to a link over TCP that is
+  // there already.
+  Join = 16,
 };
 
 struct Frame {

@@ -238,6 +238,13 @@ ByteVector to_json(const Goaway& m) {
   return dump(j);
 }
 
+ByteVector to_json(const Join& m) {
+  Json j(json_object());
+  json_object_set_new(j.get(), "session", text_of(m.session));
+  json_object_set_new(j.get(), "proof", text_of(crypto::hex_encode(m.proof)));
+  return dump(j);
+}
+
 Result<Hello> parse_hello(Bytes body) {
   auto j = load(body, "HELLO");
   if (!j) return std::move(j).error();
@@ -310,6 +317,17 @@ Result<Goaway> parse_goaway(Bytes body) {
   Members m(j->get(), "GOAWAY");
   Goaway out;
   out.deadline_ms = m.integer("deadline_ms", false);
+  return result(std::move(out), m);
+}
+
+Result<Join> parse_join(Bytes body) {
+  auto j = load(body, "JOIN");
+  if (!j) return std::move(j).error();
+  Members m(j->get(), "JOIN");
+  Join out;
+  out.session = m.text("session", 64);
+  out.proof = m.bytes("proof", 64);
+  if (out.proof.empty()) return Error{0, "JOIN without a proof"};
   return result(std::move(out), m);
 }
 

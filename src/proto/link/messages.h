@@ -83,18 +83,26 @@ struct Goaway {
   std::uint64_t deadline_ms = 0;
 };
 
+struct Join {
+  std::string session;
+  ByteVector proof;  // as of a resumption, over the export of this connection by kJoinLabel
+};
+
 ByteVector to_json(const Hello& m);
 ByteVector to_json(const Welcome& m);
 ByteVector to_json(const Refused& m);
 ByteVector to_json(const Goaway& m);
+ByteVector to_json(const Join& m);
 Result<Hello> parse_hello(Bytes body);
 Result<Welcome> parse_welcome(Bytes body);
 Result<Refused> parse_refused(Bytes body);
 Result<Goaway> parse_goaway(Bytes body);
+Result<Join> parse_join(Bytes body);
 
 // Label of the TLS exporter (RFC 8446 §7.5) whose value a resumption proof covers: a proof is worth
 // nothing on another connection.
 inline constexpr std::string_view kResumeLabel = "EXPORTER-adit-resume";
+inline constexpr std::string_view kJoinLabel = "EXPORTER-adit-join";
 inline constexpr std::size_t kResumeExportBytes = 32;
 inline constexpr std::size_t kResumeSecretBytes = 32;
 

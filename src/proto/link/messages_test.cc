@@ -90,6 +90,13 @@ TEST(LinkMessages, RefusedAndGoawayRoundTrip) {
   auto goaway = parse_goaway(to_json(g));
   ASSERT_TRUE(goaway);
   EXPECT_EQ(goaway->deadline_ms, 30'000u);
+  const Join j{"abc", {1, 2, 255}};
+  auto join = parse_join(to_json(j));
+  ASSERT_TRUE(join) << join.error().what;
+  EXPECT_EQ(join->session, "abc");
+  EXPECT_EQ(join->proof, j.proof);
+  EXPECT_FALSE(parse_join(as_bytes(R"({"session":"abc"})")));
+  EXPECT_FALSE(parse_join(as_bytes(R"({"session":1,"proof":"00"})")));
 }
 
 TEST(LinkMessages, TextThatIsNotUtf8) {

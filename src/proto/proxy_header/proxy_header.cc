@@ -15,7 +15,7 @@ namespace {
 constexpr std::array<std::uint8_t, 12> kSignature = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
                                                      0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 constexpr std::size_t kV2Fixed = 16;
-constexpr std::uint8_t kVersion2 = 0x20, kLocal = 0x0, kProxy = 0x1;
+constexpr std::uint8_t kVersion2 = 0x20, kProxy = 0x1;
 constexpr std::uint8_t kTcp4 = 0x11, kTcp6 = 0x21;
 constexpr std::string_view kV1Start = "PROXY";
 

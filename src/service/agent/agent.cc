@@ -35,7 +35,7 @@ Result<std::unique_ptr<Agent>> Agent::make(io::Loop& loop, io::Resolver& resolve
   }
   agent->shared_.emplace(AgentShared{loop, resolver, log, agent->metrics_, agent->services_, events,
                                      agent->tls_, agent->known_relays_, settings.session,
-                                     settings.carrier, settings.random_seed});
+                                     settings.carrier, settings.connections, settings.random_seed});
   for (const RelayTarget& relay : settings.relays)
     agent->uplinks_.push_back(std::make_unique<Uplink>(*agent->shared_, relay));
   return agent;

@@ -21,6 +21,7 @@ struct AgentSettings {
   SessionLimits session{limits::kStreamsPerSessionMax, limits::kStreamRetainBytesMax,
                         limits::kSessionRetainBytesMax};
   CarrierChoice carrier = CarrierChoice::Auto;
+  std::size_t connections = limits::kLinkConnections;  // of a link over TCP
   std::uint64_t random_seed = 0;   // simulator only
 };
 

@@ -167,6 +167,7 @@ Status Uplink::open_link(LinkCarrier carrier, const Address& address) {
                             address};
   if (shared_.random_seed != 0) options.random_seed = jitter_.next() | 1;
   if (session_) options.affinity = affinity_;
+  options.connections = shared_.connections;
   if (target_.proxy) options.proxy = &*target_.proxy;
   if (carrier == LinkCarrier::Ws) {
     auto https = shared_.tls.https();
@@ -313,6 +314,19 @@ void Uplink::on_refused(UplinkLink&, const link::Refused& refused) {
   shared_.log.error("agent.refused",
                     {{"relay", label_}, {"code", refused.code}, {"text", refused.text}});
   shared_.events.on_refused(label_, refused);
+}
+
+Result<link::Join> Uplink::make_join(UplinkLink& link, flow::H2Link& connection) {
+  if (!session_ || session_of(link) == nullptr) return Error{0, "no session"};
+  if (connection.peer_spki_der() != link.carrier().peer_spki_der())
+    return Error{0, "another relay answers there"};
+  auto exported = connection.export_keying_material(link::kJoinLabel, link::kResumeExportBytes);
+  if (!exported) return std::move(exported).error();
+  link::Join join;
+  join.session = session_id_;
+  const auto proof = crypto::hmac_sha256(secret_, *exported);
+  join.proof.assign(proof.begin(), proof.end());
+  return join;
 }
 
 Session* Uplink::session_of(UplinkLink& link) {

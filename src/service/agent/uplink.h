@@ -62,6 +62,7 @@ struct AgentShared {
   const KnownRelaysFile& known_relays;
   SessionLimits session_limits;
   CarrierChoice carrier = CarrierChoice::Auto;
+  std::size_t connections = limits::kLinkConnections;  // of a link over TCP
   // 0: from the CSPRNG; else jitter and connection ids repeat (simulator)
   std::uint64_t random_seed = 0;
 };
@@ -105,6 +106,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   link::Hello make_hello(UplinkLink& link) override;
   Status on_welcome(UplinkLink& link, const link::Welcome& welcome) override;
   void on_refused(UplinkLink& link, const link::Refused& refused) override;
+  Result<link::Join> make_join(UplinkLink& link, flow::H2Link& connection) override;
   Session* session_of(UplinkLink& link) override;
   void on_suspect(UplinkLink& link) override;
   void on_link_down(UplinkLink& link, const flow::CarrierDown& down) override;

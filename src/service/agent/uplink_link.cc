@@ -41,9 +41,9 @@ h2::Settings h2_settings() {
 Result<std::unique_ptr<UplinkLink>> UplinkLink::open(io::Loop& loop, io::Resolver& resolver,
                                                      UplinkOwner& owner,
                                                      const UplinkLinkOptions& options) {
-  std::unique_ptr<UplinkLink> link(new UplinkLink(loop, owner, options));
+  std::unique_ptr<UplinkLink> link(new UplinkLink(loop, resolver, owner, options));
   if (options.kind != LinkCarrier::Quic) {
-    link->open_tcp(resolver);
+    link->open_tcp();
   } else if (auto begun = link->open_quic(); !begun) {
     return std::move(begun).error();
   }
@@ -51,10 +51,14 @@ Result<std::unique_ptr<UplinkLink>> UplinkLink::open(io::Loop& loop, io::Resolve
   return link;
 }
 
-UplinkLink::UplinkLink(io::Loop& loop, UplinkOwner& owner, const UplinkLinkOptions& options)
+UplinkLink::UplinkLink(io::Loop& loop, io::Resolver& resolver, UplinkOwner& owner,
+                       const UplinkLinkOptions& options)
     : loop_(loop),
+      resolver_(resolver),
       owner_(owner),
       options_(options),
+      affinity_(options.affinity),
+      grow_(loop, Delegate<void()>::to<&UplinkLink::grow>(this)),
       deadline_(loop, Delegate<void()>::to<&UplinkLink::on_deadline>(this)) {}
 
 UplinkLink::~UplinkLink() = default;
@@ -71,7 +75,7 @@ Status UplinkLink::open_quic() {
   return {};
 }
 
-void UplinkLink::open_tcp(io::Resolver& resolver) {
+TcpWayOptions UplinkLink::way_options() const {
   TcpWayOptions way;
   way.kind = options_.kind;
   way.relay = options_.host;
@@ -79,26 +83,71 @@ void UplinkLink::open_tcp(io::Resolver& resolver) {
   way.server_name = options_.server_name;
   way.proxy = options_.proxy;
   way.https = options_.https;
-  way.affinity = options_.affinity;
-  way_ = std::make_unique<TcpWay>(loop_, resolver, way,
+  way.affinity = affinity_;
+  return way;
+}
+
+void UplinkLink::open_tcp() {
+  way_ = std::make_unique<TcpWay>(loop_, resolver_, way_options(),
                                   Deadline::after(loop_.now(), limits::kLinkHandshakeDeadline),
                                   TcpWay::Done::to<&UplinkLink::on_way>(this));
+}
+
+// The link's TLS and what speaks on it; null where TLS cannot begin (failure_).
+std::unique_ptr<flow::H2Link> UplinkLink::make_connection(std::unique_ptr<flow::Duplex> stream) {
+  const std::string hint =
+      affinity_ ? std::string(route::kAlpnThreadPrefix) + std::to_string(*affinity_)
+                : std::string();
+  auto session = crypto::TlsSession::client(options_.tls, options_.server_name, hint);
+  if (!session) {
+    failure_ = session.error().what;
+    return nullptr;
+  }
+  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(stream), std::move(*session));
+  return std::make_unique<flow::H2Link>(
+      loop_, std::move(tls), options_.kind == LinkCarrier::Ws ? "ws" : "h2", options_.relay,
+      h2::Connection::Role::Server, h2_settings(), std::string_view());
 }
 
 void UplinkLink::on_way(Result<std::unique_ptr<flow::Duplex>> stream) {
   // The way is on the stack below: it goes with this link.
   if (!stream) return fail_before_carrier(stream.error().what);
-  const std::string hint =
-      options_.affinity
-          ? std::string(route::kAlpnThreadPrefix) + std::to_string(*options_.affinity)
-          : std::string();
-  auto session = crypto::TlsSession::client(options_.tls, options_.server_name, hint);
-  if (!session) return fail_before_carrier(session.error().what);
-  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(*stream), std::move(*session));
-  carrier_ = std::make_unique<flow::H2Link>(
-      loop_, std::move(tls), options_.kind == LinkCarrier::Ws ? "ws" : "h2", options_.relay,
-      h2::Connection::Role::Server, h2_settings(), std::string_view());
+  auto connection = make_connection(std::move(*stream));
+  if (connection == nullptr) return fail_before_carrier(std::string(failure_));
+  auto pool = std::make_unique<flow::H2Pool>(std::move(connection));
+  pool_ = pool.get();
+  carrier_ = std::move(pool);
   carrier_->set_listener(static_cast<flow::CarrierListener*>(this));
+}
+
+// --- further connections -------------------------------------------------------------------------
+
+// Every now and then: one that leaves does not say so.
+void UplinkLink::grow() {
+  if (pool_ == nullptr || !live()) return;
+  while (pool_->connections() + members_.size() < options_.connections) {
+    members_.push_back(std::make_unique<PoolMember>(
+        loop_, resolver_, static_cast<PoolOwner&>(*this), way_options(),
+        PoolMember::Make::to<&UplinkLink::make_connection>(this)));
+  }
+  grow_.set(loop_.now() + limits::kLinkConnectionAgain);
+}
+
+Result<ByteVector> UplinkLink::join_frame(flow::H2Link& link) {
+  auto join = owner_.make_join(*this, link);
+  if (!join) return std::move(join).error();
+  ByteVector frame;
+  link::write_frame(frame, link::FrameType::Join, link::to_json(*join));
+  return frame;
+}
+
+void UplinkLink::on_joined(PoolMember& member, std::unique_ptr<flow::H2Link> link) {
+  pool_->add_connection(std::move(link));
+  on_member_failed(member);
+}
+
+void UplinkLink::on_member_failed(PoolMember& member) {
+  std::erase_if(members_, [&member](const auto& m) { return m.get() == &member; });
 }
 
 // Said by the timer: the owner may be in the middle of opening this link.
@@ -147,8 +196,10 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       if (!welcome) return std::move(welcome).error();
       if (auto ok = owner_.on_welcome(*this, *welcome); !ok) return ok;
       state_ = *to;
+      affinity_ = welcome->affinity;
       deadline_.stop();
       if (port_) port_->watch(Delegate<void()>::to<&UplinkLink::on_suspect>(this));
+      grow();
       for (flow::CarrierStream id : std::exchange(early_, {})) {
         on_stream_opened(id);
         on_stream_readable(id);
@@ -179,6 +230,7 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       return carrier_->send_control(answer);
     }
     case link::FrameType::Hello:
+    case link::FrameType::Join:
       return Error{0, "a frame that only an agent sends"};
     case link::FrameType::Services:
     case link::FrameType::Probed:
@@ -195,6 +247,8 @@ void UplinkLink::close(link::CloseCode code, std::string_view reason) {
   }
   state_ = link::LinkState::Closed;
   deadline_.stop();
+  grow_.stop();
+  members_.clear();
   carrier_->close(static_cast<std::uint64_t>(code), reason);
 }
 

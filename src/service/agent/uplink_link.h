@@ -5,12 +5,14 @@
 #include <optional>
 
 #include "flow/carrier.h"
+#include "flow/h2_pool.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "proto/link/frames.h"
 #include "proto/link/messages.h"
 #include "proto/link/state.h"
 #include "service/agent/link_tls.h"
+#include "service/agent/pool_member.h"
 #include "service/agent/quic_port.h"
 #include "service/agent/tcp_way.h"
 #include "service/tunnel/session.h"
@@ -27,6 +29,9 @@ class UplinkOwner {
   // An error is the relay's fault.
   virtual Status on_welcome(UplinkLink& link, const link::Welcome& welcome) = 0;
   virtual void on_refused(UplinkLink& link, const link::Refused& refused) = 0;
+  // The JOIN of a further connection; an error where the relay on it is another, or there is no
+  // session.
+  virtual Result<link::Join> make_join(UplinkLink& link, flow::H2Link& connection) = 0;
   // Null before WELCOME.
   virtual Session* session_of(UplinkLink& link) = 0;
   // Nothing comes back over the carrier, while the link is live.
@@ -50,9 +55,10 @@ struct UplinkLinkOptions {
   // The thread that has the session, so that a link that resumes it gets there.
   std::optional<std::uint8_t> affinity{};
   std::uint64_t random_seed = 0;
+  std::size_t connections = 1;                // over TCP
 };
 
-class UplinkLink final : private flow::CarrierListener {
+class UplinkLink final : private flow::CarrierListener, private PoolOwner {
  public:
   static Result<std::unique_ptr<UplinkLink>> open(io::Loop& loop, io::Resolver& resolver,
                                                   UplinkOwner& owner,
@@ -74,12 +80,20 @@ class UplinkLink final : private flow::CarrierListener {
   void close(link::CloseCode code, std::string_view reason);
 
  private:
-  UplinkLink(io::Loop& loop, UplinkOwner& owner, const UplinkLinkOptions& options);
+  UplinkLink(io::Loop& loop, io::Resolver& resolver, UplinkOwner& owner,
+             const UplinkLinkOptions& options);
 
   Status open_quic();
-  void open_tcp(io::Resolver& resolver);
+  TcpWayOptions way_options() const;
+  void open_tcp();
+  std::unique_ptr<flow::H2Link> make_connection(std::unique_ptr<flow::Duplex> stream);
   void on_way(Result<std::unique_ptr<flow::Duplex>> stream);
   void fail_before_carrier(std::string_view why);
+  // Further connections, as many as are missing.
+  void grow();
+  Result<ByteVector> join_frame(flow::H2Link& link) override;
+  void on_joined(PoolMember& member, std::unique_ptr<flow::H2Link> link) override;
+  void on_member_failed(PoolMember& member) override;
 
   void on_up() override;
   void on_control(Bytes bytes) override;
@@ -95,11 +109,16 @@ class UplinkLink final : private flow::CarrierListener {
   void on_suspect() { owner_.on_suspect(*this); }
 
   io::Loop& loop_;
+  io::Resolver& resolver_;
   UplinkOwner& owner_;
   const UplinkLinkOptions options_;
+  std::optional<std::uint8_t> affinity_;     // the session's thread, as far as it is known
   std::unique_ptr<QuicPort> port_;           // below carrier_, over QUIC
   std::unique_ptr<TcpWay> way_;              // before carrier_, over TCP
   std::unique_ptr<flow::Carrier> carrier_;
+  flow::H2Pool* pool_ = nullptr;             // the carrier, over TCP
+  std::vector<std::unique_ptr<PoolMember>> members_;  // on their way into it
+  io::Timer grow_;
   std::string failure_;                      // before there was a carrier
   link::LinkState state_ = link::LinkState::Handshake;
   bool handshake_done_ = false;

@@ -1,6 +1,7 @@
 #include "service/tunnel/relay_link.h"
 
 #include "base/limits.h"
+#include "flow/h2_link.h"
 #include "service/tunnel/relay_session.h"
 #include "service/tunnel/tunnel.h"
 
@@ -50,6 +51,8 @@ Status RelayLink::on_frame(const link::Frame& frame) {
   switch (static_cast<link::FrameType>(frame.type)) {
     case link::FrameType::Hello:
       return on_hello(frame.body);
+    case link::FrameType::Join:
+      return on_join(frame.body);
     case link::FrameType::Ack:
       return session_ != nullptr ? session_->streams().on_ack(frame.body) : Status();
     case link::FrameType::Reset:
@@ -76,6 +79,21 @@ Status RelayLink::on_hello(Bytes body) {
   deadline_.set(tunnel_.loop().now() + limits::kHelloFrameDeadline);
   tunnel_.on_hello(*this, *hello);
   return {};
+}
+
+// Decided outside of this call, which comes from the connection that is to be moved.
+Status RelayLink::on_join(Bytes body) {
+  if (!step(link::LinkEvent::HelloReceived)) return Error{0, "JOIN at the wrong time"};
+  auto join = link::parse_join(body);
+  if (!join) return std::move(join).error();
+  join_ = std::move(*join);
+  tunnel_.on_join(*this);
+  return {};
+}
+
+std::unique_ptr<flow::H2Link> RelayLink::leave_connection() {
+  settle();
+  return carrier_->release_connection();
 }
 
 void RelayLink::welcome(RelaySession& session, const link::Welcome& welcome) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/list.h"
@@ -35,6 +36,10 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   void refuse(const link::Refused& refused);
   void go_away(Duration deadline);
   void close(link::CloseCode code, std::string_view reason);
+  // JOIN: the connection belongs to another link.
+  const std::optional<link::Join>& join() const { return join_; }
+  // This link is destroyed right after it.
+  std::unique_ptr<flow::H2Link> leave_connection();
   // The session is over or has another link; this link only still has to close.
   void leave_session() { session_ = nullptr; }
 
@@ -50,6 +55,7 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
  private:
   Status on_frame(const link::Frame& frame);
   Status on_hello(Bytes body);
+  Status on_join(Bytes body);
   bool step(link::LinkEvent event);
   void send(link::FrameType type, Bytes body);
   void on_deadline();
@@ -62,6 +68,7 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   link::FrameReader frames_;
   RelaySession* session_ = nullptr;
   bool settled_ = false;
+  std::optional<link::Join> join_;
   io::Timer deadline_;
 };
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "flow/h2_link.h"
+#include "flow/h2_pool.h"
 #include "flow/tcp_stream.h"
 #include "flow/tls_stream.h"
 
@@ -22,7 +22,8 @@ Tunnel::Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& l
       edge_(edge),
       fabric_(fabric),
       h2_tls_(h2_tls),
-      next_session_((std::uint64_t{fabric.index()} << 48) + 1) {}
+      next_session_((std::uint64_t{fabric.index()} << 48) + 1),
+      join_task_(Delegate<void()>::to<&Tunnel::decide_joins>(this)) {}
 
 Tunnel::~Tunnel() {
   for (RelayLink* link : all_links_) link->leave_session();
@@ -62,9 +63,10 @@ void Tunnel::link_over(std::unique_ptr<flow::Duplex> stream, std::string_view ca
   settings.stream_window_bytes = limits::kStreamWindowBytes;
   settings.connection_window_bytes = limits::kLinkWindowBytes;
   auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(stream), std::move(*session));
-  add_link(std::make_unique<flow::H2Link>(loop_, std::move(tls), carrier, peer,
-                                          h2::Connection::Role::Client, settings,
-                                          sni.empty() ? "adit" : sni));
+  auto connection = std::make_unique<flow::H2Link>(loop_, std::move(tls), carrier, peer,
+                                                   h2::Connection::Role::Client, settings,
+                                                   sni.empty() ? "adit" : sni);
+  add_link(std::make_unique<flow::H2Pool>(std::move(connection)));
 }
 
 void Tunnel::on_settled(RelayLink& link) {
@@ -153,6 +155,41 @@ bool Tunnel::try_resume(RelayLink& link, const link::Hello& hello) {
   welcome.resumed = true;
   welcome.secret.clear();
   link.welcome(session, welcome);
+  return true;
+}
+
+// --- further connections of a link over TCP ---
+
+void Tunnel::on_join(RelayLink& link) {
+  joining_.push_back(&link);
+  loop_.run_later(join_task_);
+}
+
+void Tunnel::decide_joins() {
+  for (RelayLink* link : std::exchange(joining_, {})) {
+    if (join(*link)) continue;
+    metrics_.counter("adit_links_refused_total", "code=\"join\"").add();
+    log_.warn("tunnel.join_refused", {{"agent", link->key().text}});
+    link->close(link::CloseCode::Refused, "this connection belongs to no link here");
+  }
+}
+
+// True: its connection is the other link's, and `link` is destroyed.
+bool Tunnel::join(RelayLink& link) {
+  const auto known = by_id_.find(link.join()->session);
+  if (known == by_id_.end() || link.state() == link::LinkState::Closed) return false;
+  RelaySession& session = *sessions_.at(known->second);
+  if (session.key() != link.key() || session.link() == nullptr) return false;
+  auto exported = link.carrier().export_keying_material(link::kJoinLabel, link::kResumeExportBytes);
+  if (!exported || !session.proves(link.join()->proof, *exported)) return false;
+  auto connection = link.leave_connection();
+  std::erase(all_links_, &link);
+  links_.erase(link);
+  metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
+  // One too many, or for a link over QUIC: it goes, and the agent sees it closed.
+  if (connection == nullptr || !session.link()->carrier().add_connection(std::move(connection)))
+    return true;
+  metrics_.counter("adit_link_connections_joined_total").add();
   return true;
 }
 
@@ -275,6 +312,7 @@ void Tunnel::link_down(RelayLink& link, const flow::CarrierDown& down) {
   }
   for (auto& [number, pending] : pending_)
     if (pending.link == &link) pending.link = nullptr;
+  std::erase(joining_, &link);
   std::erase(all_links_, &link);
   links_.erase(link);
   metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));

@@ -52,6 +52,7 @@ class Tunnel {
   // The link is past its greeting, or over; said once by each.
   void on_settled(RelayLink& link);
   void on_hello(RelayLink& link, const link::Hello& hello);
+  void on_join(RelayLink& link);
   void link_down(RelayLink& link, const flow::CarrierDown& down);
   void path_changed(RelayLink& link, const Address& peer);
   void protocol_error(RelayLink& link, std::string_view what);
@@ -83,6 +84,8 @@ class Tunnel {
     std::vector<link::ServiceGranted> services;
   };
 
+  void decide_joins();
+  bool join(RelayLink& link);
   bool try_resume(RelayLink& link, const link::Hello& hello);
   void start_session(RelayLink& link, const link::Hello& hello);
   void refuse(RelayLink& link, std::string_view code, std::string text, bool again);
@@ -112,6 +115,8 @@ class Tunnel {
   std::unordered_map<std::string, std::uint64_t> by_id_;
   std::map<std::uint64_t, Pending> pending_;
   std::vector<RelayLink*> all_links_;
+  std::vector<RelayLink*> joining_;  // to be decided in the next turn
+  io::Task join_task_;
 };
 
 }  // namespace adit::service
