@@ -64,6 +64,7 @@ struct RelayLimits {
 
 struct RelayConfig {
   std::vector<std::string> domains;  // canonical names of the relay; agents' names stand below them
+  std::vector<std::string> own_names;  // further ones, with nothing below
   std::vector<ListenConfig> listen = {{Address{IpAddress::any6(), 443}}};
   std::string state_dir;
   std::string certificate, key;   // PEM files, both or none; none: a self-signed one

@@ -149,6 +149,17 @@ RelayKey domain_key() {
       write_string);
 }
 
+RelayKey own_name_key() {
+  return list_key<RelayConfig>(
+      {"", "own_name", "NAME", "further name of the relay itself, without agents below it",
+       Shape::List, "the domains alone"},
+      [](auto& c) -> auto& { return c.own_names; },
+      [](const Node& n, std::string_view path, Reading& r) {
+        return r.parsed(n, path, route::parse_name);
+      },
+      write_string);
+}
+
 void add_file_keys(std::vector<RelayKey>& keys) {
   keys.push_back(text_key<RelayConfig>(
       {"", "state_dir", "DIR", "where the relay keeps its state", Shape::Scalar, kStateDirFallback},
@@ -211,6 +222,7 @@ void add_limit_keys(std::vector<RelayKey>& keys) {
 std::vector<RelayKey> make_keys() {
   std::vector<RelayKey> keys;
   keys.push_back(domain_key());
+  keys.push_back(own_name_key());
   keys.push_back(list_key<RelayConfig>(
       {"", "listen", "ADDRESS[/tcp|/udp]", "port for TLS over TCP and QUIC over UDP", Shape::Items,
        ":443"},

@@ -22,6 +22,7 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
   SettingsAndFaults out;
   service::RelaySettings& s = out.settings;
   s.domains = config.domains;
+  s.own_names = config.own_names;
   for (const RouteConfig& r : config.routes) {
     s.rules.push_back({r.sni, r.is_default});
     s.upstreams.push_back(r.to);
@@ -79,6 +80,7 @@ Result<RelayIdentity> load_identity(const RelayConfig& config, WallTime now) {
     if (!key) return std::move(key).error().with("relay key");
     std::vector<std::string> names = config.domains;
     for (const std::string& d : config.domains) names.push_back("*." + d);
+    names.insert(names.end(), config.own_names.begin(), config.own_names.end());
     auto certificate = crypto::self_signed(
         *key, names, WallTime{now.ns - 3'600'000'000'000}, kSelfSignedValidity);
     if (!certificate) return std::move(certificate).error().with("relay certificate");

@@ -260,7 +260,7 @@ void H2Link::reset(CarrierStream id, std::uint64_t code) {
 }
 
 CarrierStats H2Link::stats() const {
-  return {name_, peer_, engine_.rtt(), bytes_sent_, bytes_received_, 0};
+  return {name_, peer_, engine_.rtt(), bytes_sent_, bytes_received_, 0, false};
 }
 
 void H2Link::close(std::uint64_t code, std::string_view reason) {

@@ -29,7 +29,7 @@ std::unique_ptr<H2Link> H2Pool::release_connection() { return std::move(places_[
 
 bool H2Pool::add_connection(std::unique_ptr<H2Link> link) {
   for (Place& p : places_) {
-    if (p.link != nullptr) continue;
+    if (p.link != nullptr || p.spent || closing_) continue;
     p.link = std::move(link);
     p.link->set_listener(&p);
     return true;
@@ -112,6 +112,13 @@ CarrierStats H2Pool::stats() const {
   return out;
 }
 
+// All of them: none may touch a source any more.
+void H2Pool::close(std::uint64_t code, std::string_view reason) {
+  closing_ = true;
+  for (std::size_t i = kPlaces; i-- > 0;)
+    if (places_[i].link != nullptr) places_[i].link->close(code, reason);
+}
+
 // --- from the connections ------------------------------------------------------------------------
 
 void H2Pool::Place::on_control(Bytes bytes) {
@@ -145,10 +152,10 @@ void H2Pool::on_down(Place& place, const CarrierDown& down) {
   if (place.index == 0) return listener_->on_down(down);  // destroys this
   const bool busy = !place.open.empty();
   place.link.reset();
-  if (!busy) return;
+  place.spent = busy;
+  // The peer's goodbye comes on the first, too.
+  if (!busy || closing_ || (down.application && down.by_peer)) return;
   CarrierDown whole = down;
-  // Not a goodbye of the peer, whatever this connection was told: the session goes on.
-  whole.application = false;
   whole.reason = "a connection of the link: " + down.reason;
   listener_->on_down(whole);  // destroys this
 }

@@ -43,7 +43,7 @@ class H2Pool final : public Carrier {
     return first().export_keying_material(label, n);
   }
   CarrierStats stats() const override;
-  void close(std::uint64_t code, std::string_view reason) override { first().close(code, reason); }
+  void close(std::uint64_t code, std::string_view reason) override;
 
  private:
   // A place in the pool; its index is in the carrier's stream ids.
@@ -63,6 +63,7 @@ class H2Pool final : public Carrier {
     std::unique_ptr<H2Link> link;
     // Its streams, by its own ids, until all that they brought is taken; true: closed.
     std::map<CarrierStream, bool> open;
+    bool spent = false;  // it went with streams, whose ids are not to be used again
   };
   static constexpr std::size_t kPlaces = limits::kLinkConnectionsMax;
 
@@ -78,6 +79,7 @@ class H2Pool final : public Carrier {
   void on_down(Place& place, const CarrierDown& down);
 
   std::array<Place, kPlaces> places_;
+  bool closing_ = false;
 };
 
 }  // namespace adit::flow

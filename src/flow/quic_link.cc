@@ -200,7 +200,8 @@ void QuicLink::reset(CarrierStream id, std::uint64_t code) {
 
 CarrierStats QuicLink::stats() const {
   const quic::PathStats s = connection_->stats();
-  return {"quic", connection_->path().peer, s.rtt, s.bytes_sent, s.bytes_received, s.packets_lost};
+  return {"quic",         connection_->path().peer, s.rtt, s.bytes_sent, s.bytes_received,
+          s.packets_lost, s.held_up};
 }
 
 void QuicLink::close(std::uint64_t code, std::string_view reason) {

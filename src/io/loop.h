@@ -124,6 +124,8 @@ class Loop {
   virtual Result<Socket> listen_tcp(const Address& at, const ListenOptions& options) = 0;
   // Unconnected TCP socket for connect().
   virtual Result<Socket> open_tcp(const Address& toward) = 0;
+  // Two connected streams within this process; either may be handed over to another thread.
+  virtual Result<std::pair<Socket, Socket>> stream_pair() = 0;
   virtual Result<Socket> open_udp(const Address& at, const UdpOptions& options) = 0;
   // Takes over a descriptor (inherited, or handed over by another thread's loop of the same kind).
   Socket adopt(int raw) {

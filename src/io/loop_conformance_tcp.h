@@ -248,4 +248,19 @@ TEST_P(LoopConformance, ReceiveOnceTakesOneRunAndLeavesTheSocketAlone) {
   EXPECT_EQ(cancelled.last(), -ECANCELED);
 }
 
+TEST_P(LoopConformance, StreamPairCarriesBothWaysAndEnds) {
+  auto pair = loop_->stream_pair();
+  ASSERT_TRUE(pair) << pair.error().what;
+  auto& [a, b] = *pair;
+  ASSERT_EQ(*loop_->send(a, as_bytes("there")), 5u);
+  ASSERT_EQ(*loop_->send(b, as_bytes("and back")), 8u);
+  loop_->shutdown_write(a);
+  Recorder from_a, from_b;
+  loop_->receive(from_a.op, a);
+  loop_->receive(from_b.op, b);
+  EXPECT_TRUE(until([&] { return from_b.ended && from_a.bytes.size() == 8; }));
+  EXPECT_EQ(as_text(from_a.bytes), "and back");
+  EXPECT_EQ(as_text(from_b.bytes), "there");
+}
+
 }  // namespace adit::io

@@ -141,6 +141,13 @@ Result<Socket> PosixLoop::open_tcp(const Address& toward) {
   return adopt(fd->release());
 }
 
+Result<std::pair<Socket, Socket>> PosixLoop::stream_pair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+    return errno_error(errno, "socketpair");
+  return std::pair(adopt(fds[0]), adopt(fds[1]));
+}
+
 Result<Socket> PosixLoop::open_udp(const Address& at, const UdpOptions& options) {
   auto fd = open_socket(at, SOCK_DGRAM);
   if (!fd) return std::move(fd).error();

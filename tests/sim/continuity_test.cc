@@ -49,7 +49,9 @@ enum class Trouble : std::uint8_t {
   AgentPaused,
   RelayPaused,
   UdpBlocked,
+  UdpPoliced,
 };
+constexpr std::uint64_t kTroubles = 7;
 
 class Troublemaker {
  public:
@@ -65,12 +67,23 @@ class Troublemaker {
       const Duration gap = between(prng, Duration{0}, i == 0 || prng.chance(0.5) ? 2s : 30s);
       if (gap >= kCalm) row = Duration{0};
       at = at + gap;
-      const auto kind = static_cast<Trouble>(prng.below(6));
+      const auto kind = static_cast<Trouble>(prng.below(kTroubles));
       const Duration length = std::min(length_of(kind, prng), kOutageMax - row);
       if (length <= Duration{0}) continue;
       row += length;
       t_.world.at(at, [this, kind, length] { cause(kind, length); });
       at = at + length;
+    }
+    over_ = at;
+  }
+  // Plans `count` of them, each over before the next, with outages of up to half a minute.
+  void plan_one_by_one(Prng& prng, std::uint64_t count) {
+    Instant at = t_.world.now() + 1s;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const auto kind = static_cast<Trouble>(prng.below(kTroubles));
+      const Duration length = kind == Trouble::Blackout ? 30s : length_of(kind, prng);
+      t_.world.at(at, [this, kind, length] { cause(kind, length); });
+      at = at + length + between(prng, kCalm, 2 * kCalm);
     }
     over_ = at;
   }
@@ -85,6 +98,7 @@ class Troublemaker {
       case Trouble::NewAddress:
       case Trouble::Rebind: return 7s;  // until silence is noticed
       case Trouble::UdpBlocked: return between(prng, 1s, 20s);
+      case Trouble::UdpPoliced: return between(prng, 1s, 20s);
     }
     return {};
   }
@@ -105,6 +119,10 @@ class Troublemaker {
         t_.world.block_udp(t_.relay_host, t_.agent_host);
         t_.world.after(length,
                        [this] { t_.world.block_udp(t_.relay_host, t_.agent_host, false); });
+        break;
+      case Trouble::UdpPoliced:
+        t_.world.police_udp(t_.relay_host, t_.agent_host, 500'000);
+        t_.world.after(length, [this] { t_.world.police_udp(t_.relay_host, t_.agent_host, 0); });
         break;
       case Trouble::AgentPaused: t_.agent_host.pause(length); break;
       case Trouble::RelayPaused: t_.relay_host.pause(length); break;
@@ -158,7 +176,8 @@ void continuity(World& world, const TunnelOptions& options, const Load& load) {
   }
   const LinkModel link = random_link(prng);
   world.set_link(t.relay_host, t.agent_host, {.mtu = prng.chance(0.5) ? 1500 : link.mtu});
-  if (prng.chance(0.25)) t.agent.settings.carrier = service::CarrierChoice::H2;
+  if (prng.chance(0.2)) t.agent.settings.carrier = service::CarrierChoice::H2;
+  if (prng.chance(0.1)) t.agent.settings.carrier = service::CarrierChoice::Ws;
   ASSERT_TRUE(t.start()) << "with a good network";
   world.set_link(t.relay_host, t.agent_host, link);
   plan_visits(t, load);
@@ -171,6 +190,30 @@ TEST(Continuity, SeedsDeliverEveryByteOnce) {
   for_each_seed(200, [](World& world) {
     world.set_trace_contents(false);
     continuity(world, {.relay_threads = 1 + world.prng().below(3)}, {});
+  });
+}
+
+// Half an hour and more: the agent's address changes, UDP is blocked or throttled, the network is
+// away for half a minute, either side stands still, and 200 visitors notice pauses only.
+TEST(Continuity, TwoHundredTransfersAndFiftyEvents) {
+  for_each_seed(2, [](World& world) {
+    world.set_trace_contents(false);
+    TunnelWorld t(world, {.relay_threads = 2});
+    ASSERT_TRUE(t.start());
+    world.set_link(t.relay_host, t.agent_host, {.delay = 15ms, .bandwidth = 20'000'000});
+    Troublemaker trouble(t);
+    trouble.plan_one_by_one(world.prng(), 50);
+    const Duration all = trouble.over() - world.now();
+    for (std::uint64_t i = 0; i < 200; ++i) {
+      const std::size_t host = world.prng().below(t.visitor_hosts.size());
+      const std::uint64_t up = random_size(world.prng(), 8 << 20);
+      const std::uint64_t down = random_size(world.prng(), 8 << 20);
+      world.after(between(world.prng(), Duration{0}, all),
+                  [&t, host, up, down] { t.visit(host, up, down); });
+    }
+    expect_whole(t, trouble.over());
+    EXPECT_EQ(t.visits.size(), 200u);
+    EXPECT_GT(t.relay.metric("adit_sessions_resumed_total"), 5);
   });
 }
 

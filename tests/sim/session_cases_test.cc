@@ -116,6 +116,7 @@ class SessionCase : public testing::Test, protected service::StreamAcceptor {
   SessionCase()
       : world_(1), loop_(world_.add_host("host", {IpAddress::v4(192, 0, 2, 1)}).loop()) {}
 
+  void on_strained(std::uint64_t) override {}
   void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) override {
     came_.push_back(preamble.stream.value);
     ends_.push_back(std::move(end));

@@ -190,6 +190,7 @@ class Model final : private service::StreamAcceptor {
     std::vector<flow::CarrierStream> early;
   };
 
+  void on_strained(std::uint64_t) override {}
   void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) override;
   void tick();
   void open_one();

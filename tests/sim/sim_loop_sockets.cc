@@ -43,6 +43,17 @@ Result<io::Socket> SimLoop::open_tcp(const Address&) {
   return io::Socket(*this, host_.open(SimSocket::Kind::Fresh).fd);
 }
 
+Result<std::pair<io::Socket, io::Socket>> SimLoop::stream_pair() {
+  if (host_.out_of_descriptors()) return errno_error(EMFILE, "socketpair");
+  SimSocket* ends[] = {&host_.open(SimSocket::Kind::Stream), &host_.open(SimSocket::Kind::Stream)};
+  const TcpId id = world_.tcp().pair(host_, ends[0]->fd, ends[1]->fd);
+  for (std::size_t side = 0; side < 2; ++side) {
+    ends[side]->connection = id;
+    ends[side]->side = side;
+  }
+  return std::pair(io::Socket(*this, ends[0]->fd), io::Socket(*this, ends[1]->fd));
+}
+
 Result<io::Socket> SimLoop::open_udp(const Address& at, const io::UdpOptions& options) {
   if (host_.out_of_descriptors()) return errno_error(EMFILE, "socket");
   SimSocket& s = host_.open(SimSocket::Kind::Datagram);

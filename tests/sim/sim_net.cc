@@ -33,11 +33,21 @@ Duration Path::random_delay(Prng& prng) const {
   return model.delay + Duration{static_cast<std::int64_t>(prng.below(spread))};
 }
 
+// A token bucket of a tenth of a second: what exceeds it is dropped, not delayed.
+bool Path::policed(Instant now, std::size_t bytes) {
+  if (model.udp_police == 0) return false;
+  const Instant paid = std::max(now, police_until_) + transmission_time(bytes, model.udp_police);
+  if (paid > now + 100ms) return true;
+  police_until_ = paid;
+  return false;
+}
+
 Path::Arrivals Path::send_datagram(Instant now, std::size_t bytes, bool fragment, Prng& prng) {
   ++stats.datagrams;
   Arrivals out;
   if (!up() || udp_blocked) return ++stats.lost, out;
   if (bytes > model.mtu && !fragment) return ++stats.too_big, out;
+  if (policed(now, bytes)) return ++stats.overflowed, out;
   const std::size_t queue = queued(now);
   if (queue + bytes > model.queue_bytes && queue > 0) return ++stats.overflowed, out;
   out.marked = model.ecn_mark_bytes != 0 && queue > model.ecn_mark_bytes;

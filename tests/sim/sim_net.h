@@ -16,6 +16,8 @@ struct LinkModel {
   Duration jitter{};  // added to `delay`, uniform in [0, jitter]; by itself it never reorders
   double loss = 0, duplicate = 0, reorder = 0;  // chance for each datagram
   std::uint64_t bandwidth = 0;                  // bits a second; 0: infinite
+  // Bits a second that a policer lets through of datagrams, apart from the rest; 0: all.
+  std::uint64_t udp_police = 0;
   // Larger IP packets vanish on the way (don't fragment, and no ICMP comes back). What the sender
   // itself refuses by EMSGSIZE is Host::set_mtu.
   std::size_t mtu = 1500;
@@ -59,7 +61,10 @@ class Path {
   Instant departure(Instant now, std::size_t bytes);
   Duration random_delay(Prng& prng) const;
 
+  bool policed(Instant now, std::size_t bytes);
+
   Instant busy_until_, last_arrival_;
+  Instant police_until_;  // when what it has let through is paid for
 };
 
 // Switched per host. Chances are per call or completion.

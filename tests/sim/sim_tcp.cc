@@ -70,6 +70,24 @@ TcpId TcpNet::connect(Host& host, int fd, const Address& local, const Address& t
   return id;
 }
 
+TcpId TcpNet::pair(Host& host, int fd_0, int fd_1) {
+  auto c = std::make_unique<TcpConnection>();
+  const TcpId id = c->id = next_id_++;
+  c->started = world_.now();
+  c->queued = true;
+  const Address both{IpAddress::loopback4(), 0};
+  for (std::size_t side = 0; side < 2; ++side) {
+    TcpEnd& e = c->end[side];
+    e.host = &host;
+    e.fd = side == 0 ? fd_0 : fd_1;
+    e.local = e.peer = both;
+    e.state = TcpEnd::State::Open;
+    e.window_end = e.window_told = kReceiveBufferBytes;
+  }
+  connections_.emplace(id, std::move(c));
+  return id;
+}
+
 void TcpNet::send_syn(TcpId id, unsigned attempt) {
   TcpConnection* c = find(id);
   if (c == nullptr || c->end[0].state != TcpEnd::State::Connecting) return;

@@ -67,6 +67,8 @@ class TcpNet {
   explicit TcpNet(World& world) : world_(world) {}
 
   TcpId connect(Host& host, int fd, const Address& local, const Address& to);
+  // A connection within a host that is there at once.
+  TcpId pair(Host& host, int fd_0, int fd_1);
   // The end now belongs to descriptor `fd` of its host.
   void accepted(TcpId id, int fd);
   // A listener went away with this connection in its queue.

@@ -67,6 +67,10 @@ class World {
   void block_udp(Host& a, Host& b, bool blocked = true) {
     path(a, b).udp_blocked = path(b, a).udp_blocked = blocked;
   }
+  // 0: no policer.
+  void police_udp(Host& a, Host& b, std::uint64_t bits_a_second) {
+    path(a, b).model.udp_police = path(b, a).model.udp_police = bits_a_second;
+  }
   // From now on others see this host's UDP packets come from new ports, and from `public_ip` if
   // that is given; what they send to the old ones vanishes. TCP connections stay.
   void rebind_nat(Host& host);

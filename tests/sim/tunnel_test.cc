@@ -330,6 +330,53 @@ TEST(Tunnel, LeavesQuicWhenUdpIsBlockedAmidATransfer) {
   }
 }
 
+// UDP is let through, and little of it: HTTP/2 takes over within five seconds of load, QUIC within
+// a minute of its recovery, and nobody notices.
+TEST(Tunnel, LeavesQuicWhereItBringsLittle) {
+  for (const bool upload : {false, true}) {
+    World world(36);
+    TunnelWorld t(world);
+    ASSERT_TRUE(t.start());
+    EXPECT_EQ(carrier_of(t), "quic");
+    LinkModel model{.delay = 20ms, .bandwidth = 20'000'000};
+    world.set_link(t.relay_host, t.agent_host, model);
+    const std::uint64_t bytes = 200'000'000;
+    const std::size_t visit = upload ? t.visit(0, bytes, 0) : t.visit(0, 0, bytes);
+    const std::size_t held = t.visit(1, 10, 10, true);
+    world.run_for(5s);
+    EXPECT_EQ(carrier_of(t), "quic") << "where all is well";
+    model.udp_police = 1'000'000;
+    world.set_link(t.relay_host, t.agent_host, model);
+    EXPECT_TRUE(t.run_until([&] { return carrier_of(t) == "h2"; }, 5s)) << upload;
+    world.run_for(10s);
+    EXPECT_EQ(carrier_of(t), "h2") << upload;
+    model.udp_police = 0;
+    world.set_link(t.relay_host, t.agent_host, model);
+    EXPECT_TRUE(t.run_until([&] { return carrier_of(t) == "quic"; }, 60s)) << upload;
+    EXPECT_TRUE(t.run_until([&] { return t.whole(visit); }, 5min)) << t.report();
+    EXPECT_EQ(carrier_of(t), "quic") << upload;
+    EXPECT_FALSE(t.ended(held));
+    EXPECT_EQ(t.relay.metric("adit_sessions_total"), 1);
+    EXPECT_EQ(seen(t).offline, 0u);
+  }
+}
+
+// A line that is slow for every carrier: after one trial QUIC is kept, and the next trial waits.
+TEST(Tunnel, StaysWithQuicWhereAllIsSlow) {
+  World world(37);
+  TunnelWorld t(world);
+  ASSERT_TRUE(t.start());
+  world.set_link(t.relay_host, t.agent_host, {.delay = 20ms, .bandwidth = 1'000'000});
+  const std::size_t visit = t.visit(0, 0, 12'000'000);
+  world.run_for(20s);
+  EXPECT_EQ(carrier_of(t), "quic");
+  EXPECT_GE(t.agent.log().count("agent.carrier_trial"), 1u);
+  const std::size_t trials = t.agent.log().count("agent.carrier_trial");
+  world.run_for(30s);
+  EXPECT_EQ(t.agent.log().count("agent.carrier_trial"), trials);
+  EXPECT_TRUE(t.run_until([&] { return t.whole(visit); }, 10min)) << t.report();
+}
+
 // The other carrier has proven itself and taken the session, and dies before WELCOME: the session
 // goes on over a third link, and is not given up with the first.
 TEST(Tunnel, MoveThatFailsHalfwayLosesNoSession) {

@@ -89,6 +89,7 @@ RelayProcess::RelayProcess(Host& host, const SimNames& names, std::size_t thread
   for (std::size_t i = 0; i < threads; ++i)
     resolvers_.push_back(std::make_unique<SimResolver>(host.loop(i), names));
   settings.domains = {std::string(kRelayDomain)};
+  settings.own_names = {std::string(kRelayName)};
   for (const TunnelKeys::AgentKey& agent : TunnelKeys::get().agents) {
     route::AgentGrant grant;
     grant.id = agent.id;

@@ -90,6 +90,7 @@ struct Connection::Impl {
   }
   void end(Closed why);
   void tell_acked();
+  std::size_t events_left = 0;  // after the end: up to Closed
   void collect();
   void submit_ping(Instant now);
 
@@ -279,6 +280,7 @@ void Connection::Impl::end(Closed why) {
   if (std::exchange(closed, true)) return;
   for (auto& [id, s] : streams) s.source = nullptr;  // no source is touched again
   events.emplace_back(std::move(why));
+  events_left = events.size();
 }
 
 void Connection::Impl::tell_acked() {
@@ -361,6 +363,8 @@ Bytes Connection::drain(std::size_t most, Instant now) {
 std::vector<Event> Connection::take_events() {
   Impl& c = *impl_;
   c.collect();
+  // Frames that came with the last one, or what sending the goodbye brings about.
+  if (c.closed) c.events.resize(std::min(c.events.size(), std::exchange(c.events_left, 0)));
   for (const Event& e : c.events) {
     if (const auto* readable = std::get_if<StreamReadable>(&e)) {
       if (Stream* s = c.find(readable->id)) s->readable_told = false;

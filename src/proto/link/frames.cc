@@ -115,6 +115,19 @@ void write_reset(ByteVector& out, const ResetEntry& entry) {
   write_frame(out, FrameType::Reset, body);
 }
 
+Result<std::uint64_t> parse_strained(Bytes body) {
+  Reader r(body);
+  const std::uint64_t rate = r.varint();
+  if (!r.ok()) return Error{0, "a malformed STRAINED"};
+  return rate;
+}
+
+void write_strained(ByteVector& out, std::uint64_t rate) {
+  ByteVector body;
+  Writer(body).varint(std::min(rate, kVarintMax));
+  write_frame(out, FrameType::Strained, body);
+}
+
 void write_preamble(ByteVector& out, const Preamble& p) {
   ByteVector body;
   Writer w(body);

@@ -28,6 +28,8 @@ enum class FrameType : std::uint64_t {
   // Agent to relay, JSON, as the only frame of a connection: it belongs to a link over TCP that is
   // there already.
   Join = 16,
+  // Relay to agent, varint: the link has held up what the relay sends, at so many bytes a second.
+  Strained = 17,
 };
 
 struct Frame {
@@ -83,6 +85,10 @@ struct ResetEntry {
 };
 Result<ResetEntry> parse_reset(Bytes body);
 void write_reset(ByteVector& out, const ResetEntry& entry);
+
+// Bytes a second.
+Result<std::uint64_t> parse_strained(Bytes body);
+void write_strained(ByteVector& out, std::uint64_t rate);
 
 // Head of a data stream, from the relay: varint length, then varints stream number, service number,
 // resume offset; visitor's and local address (16 bytes and port each), SNI (varint length and

@@ -103,7 +103,8 @@ Result<bool> ProxyHeaderReader::read_v1() {
   for (const auto& [address, ip, port] : {std::tuple(&c.source, words[2], words[4]),
                                           std::tuple(&c.destination, words[3], words[5])}) {
     auto parsed = IpAddress::parse(ip);
-    auto number = parse_port(port);
+    // "0" is a port here, as it is in the other form.
+    auto number = port == "0" ? Result<std::uint16_t>(std::uint16_t{0}) : parse_port(port);
     if (!parsed || !number || (ip.find(':') == ip.npos) != v4) return bad("not an address");
     *address = Address{*parsed, *number};
   }

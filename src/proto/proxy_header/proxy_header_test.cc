@@ -20,6 +20,14 @@ const ProxiedConnection kMixed{at("192.0.2.7:51000"), at("[2001:db8::1]:443")};
 
 constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
 
+// Port 0 can be said in one form, so it can be read in the other.
+TEST(ProxyHeader, PortZero) {
+  ProxyHeaderReader reader;
+  auto done = reader.feed(as_bytes("PROXY TCP4 192.0.2.1 198.51.100.1 0 443\r\n"));
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_EQ(reader.connection()->source.port, 0);
+}
+
 TEST(ProxyHeader, WritesVersion1) {
   EXPECT_EQ(text_of(proxy_header_v1(kV4)), "PROXY TCP4 192.0.2.7 198.51.100.1 51000 443\r\n");
   EXPECT_EQ(text_of(proxy_header_v1(kV6)), "PROXY TCP6 2001:db8::7 2001:db8::1 51000 443\r\n");

@@ -344,7 +344,8 @@ PathStats Connection::stats() const {
           .bytes_received = impl_->bytes_received,
           .packets_lost = impl_->packets_lost,
           .bytes_in_flight = info.bytes_in_flight,
-          .congestion_window_bytes = info.cwnd};
+          .congestion_window_bytes = info.cwnd,
+          .held_up = impl_->held_up};
 }
 
 Instant Connection::unanswered_since() const { return impl_->unanswered.since(); }

@@ -86,6 +86,7 @@ struct PathStats {
   std::uint64_t packets_lost = 0;                    // of those with stream data
   std::uint64_t bytes_in_flight = 0;
   std::uint64_t congestion_window_bytes = 0;
+  bool held_up = false;  // the window was full when something was last to be sent
 };
 
 class Connection {

@@ -121,6 +121,8 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
     held->ecn = info.ecn;
     break;
   }
+  if (phase == Phase::Open)
+    held_up = ngtcp2_conn_get_cwnd_left(conn.get()) < kPacketBytesUsual;
   if (wrote && phase == Phase::Open) {
     ngtcp2_conn_update_pkt_tx_time(conn.get(), timestamp(now));
     ngtcp2_conn_info sent;

@@ -188,6 +188,7 @@ struct Connection::Impl {
   Instant finished_at = Instant::never();
 
   std::uint64_t bytes_sent = 0, bytes_received = 0, packets_lost = 0;
+  bool held_up = false;  // PathStats
 };
 
 // --- settings.cc ---

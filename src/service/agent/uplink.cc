@@ -46,6 +46,12 @@ std::vector<LinkCarrier> ladder_of(CarrierChoice choice) {
   return {};
 }
 
+// Above this a carrier is good enough, whatever another might bring.
+constexpr std::uint64_t kGoodRate = 10'000'000 / 8;
+// What another carrier brings is counted for so long, and has to be half as much again. Where it is
+// not, the next trial waits, twice as long each time.
+constexpr Duration kTrial = 4s, kTrialPauseMin = 1min, kTrialPauseMax = 16min;
+
 // A link that lived this long was a good one: the next failure starts the back-off anew.
 constexpr Duration kGoodLink = 10s;
 
@@ -61,6 +67,7 @@ Uplink::Uplink(const AgentShared& shared, RelayTarget target)
       timer_(shared.loop, Delegate<void()>::to<&Uplink::attempt>(this)),
       head_start_(shared.loop, Delegate<void()>::to<&Uplink::on_head_start>(this)),
       better_(shared.loop, Delegate<void()>::to<&Uplink::on_better>(this)),
+      judge_(shared.loop, Delegate<void()>::to<&Uplink::judge_trial>(this)),
       session_over_(shared.loop, Delegate<void()>::to<&Uplink::on_session_over>(this)) {}
 
 Uplink::~Uplink() {
@@ -74,6 +81,7 @@ void Uplink::stop() {
   session_over_.stop();
   head_start_.stop();
   better_.stop();
+  judge_.stop();
   request_.cancel();
   state_ = State::Stopped;
   for (auto& link : links_) link->close(link::CloseCode::Done, "the agent stops");
@@ -214,9 +222,47 @@ void Uplink::on_better() {
   look_for_better();
 }
 
+// Some networks let UDP through and little of it.
+void Uplink::on_strained(std::uint64_t rate) {
+  const bool alone = live_ != nullptr && chosen_ == nullptr && links_.size() == 1;
+  if (!alone || live_->kind() != LinkCarrier::Quic || rate >= kGoodRate) return;
+  if (ladder_.size() < 2 || shared_.loop.now() < trial_.next) return;
+  shared_.log.info("agent.carrier_strained", {{"relay", label_}, {"bytes_a_second", rate}});
+  trial_.wanted = true;
+  trial_.rate = rate;
+  turns_ = 0;
+  find_another(1, ladder_.size());
+}
+
+void Uplink::begin_trial_count() {
+  trial_.there = session_->handed_there();
+  trial_.here = session_->handed_here();
+  judge_.set(shared_.loop.now() + kTrial);
+}
+
+void Uplink::judge_trial() {
+  if (!live() || live_->kind() == LinkCarrier::Quic) return;
+  const std::uint64_t moved = std::max(session_->handed_there() - trial_.there,
+                                       session_->handed_here() - trial_.here);
+  const auto rate = moved / static_cast<std::uint64_t>(kTrial / 1s);
+  // The load may have ended meanwhile: then it was not asked for more.
+  const bool better = rate >= trial_.rate + trial_.rate / 2 || session_->stream_count() == 0;
+  shared_.log.info("agent.carrier_trial", {{"relay", label_}, {"better", better},
+                                           {"before", trial_.rate}, {"bytes_a_second", rate}});
+  if (better) {
+    trial_.pause = Duration{0};
+    trial_.next = Instant{};
+    return;
+  }
+  trial_.pause = std::clamp(trial_.pause * 2, kTrialPauseMin, kTrialPauseMax);
+  trial_.next = shared_.loop.now() + trial_.pause;
+  on_better();
+}
+
 Status Uplink::on_peer_key(UplinkLink& link) {
   if (chosen_ != nullptr) return Error{0, "another carrier was faster"};
-  if (live_ != nullptr && link.kind() > live_->kind() && live_->answered())
+  const bool worse = live_ != nullptr && link.kind() > live_->kind();
+  if (worse && live_->answered() && !trial_.wanted)
     return Error{0, "the better carrier works again"};
   auto ok = trust_.accept(crypto::spki_pin(link.carrier().peer_spki_der()));
   if (!ok) {
@@ -293,6 +339,8 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
   shared_.events.on_online(label_, urls_, stats.name, stats.rtt, welcome.resumed);
   better_.stop();
   look_for_better();
+  judge_.stop();
+  if (std::exchange(trial_.wanted, false) && link.kind() != LinkCarrier::Quic) begin_trial_count();
   return {};
 }
 
@@ -365,6 +413,7 @@ void Uplink::on_link_down(UplinkLink& link, const flow::CarrierDown& down) {
     // It had taken the session from the live link, which cannot have it back. Not Done: that would
     // end the session at the relay.
     if (was_chosen) return live_->close(link::CloseCode::Deadline, "could not move from it");
+    trial_.wanted = false;
     return look_for_better();
   }
   // One that lost the race, or is a leftover of what came before.
@@ -421,6 +470,8 @@ void Uplink::after_live_lost(const flow::CarrierDown& down) {
 void Uplink::wait(std::string_view why) {
   head_start_.stop();
   better_.stop();
+  judge_.stop();
+  trial_.wanted = false;
   state_ = State::Waiting;
   trouble_ = why;
   delay_ = std::clamp(delay_ * 2, limits::kReconnectDelayMin, limits::kReconnectDelayMax);

@@ -101,6 +101,10 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   void look_for_better();
   void on_better();
   void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) override;
+  void on_strained(std::uint64_t rate) override;
+  void on_relay_strained(UplinkLink&, std::uint64_t rate) override { on_strained(rate); }
+  void begin_trial_count();
+  void judge_trial();
   // From the link.
   Status on_peer_key(UplinkLink& link) override;
   link::Hello make_hello(UplinkLink& link) override;
@@ -150,6 +154,17 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   io::Timer head_start_;          // of what is tried before the next way
   io::Timer better_;              // until a better carrier is tried again
   std::string last_error_;
+
+  // A rung below QUIC, tried because QUIC brings little: kept where it brings more.
+  struct Trial {
+    bool wanted = false;         // its link may take the session from one that answers
+    std::uint64_t rate = 0;      // that made us try, bytes a second
+    std::uint64_t there = 0, here = 0;  // handed on when it took the session
+    Duration pause{};            // after one that was not better
+    Instant next;
+  };
+  Trial trial_;
+  io::Timer judge_;
 
   // The session and what resumes it.
   std::unique_ptr<Session> session_;

@@ -229,6 +229,12 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       link::write_frame(answer, link::FrameType::Probed, frame.body);
       return carrier_->send_control(answer);
     }
+    case link::FrameType::Strained: {
+      const auto rate = link::parse_strained(frame.body);
+      if (!rate) return rate.error();
+      if (session != nullptr) owner_.on_relay_strained(*this, *rate);
+      return {};
+    }
     case link::FrameType::Hello:
     case link::FrameType::Join:
       return Error{0, "a frame that only an agent sends"};

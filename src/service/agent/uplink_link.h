@@ -34,6 +34,8 @@ class UplinkOwner {
   virtual Result<link::Join> make_join(UplinkLink& link, flow::H2Link& connection) = 0;
   // Null before WELCOME.
   virtual Session* session_of(UplinkLink& link) = 0;
+  // The relay says that the carrier holds up what it sends, at so many bytes a second.
+  virtual void on_relay_strained(UplinkLink& link, std::uint64_t rate) = 0;
   // Nothing comes back over the carrier, while the link is live.
   virtual void on_suspect(UplinkLink& link) = 0;
   // The last call; the link may be destroyed in it.

@@ -1,7 +1,5 @@
 #include "service/relay/relay_thread.h"
 
-#include "io/stream_pair.h"
-
 namespace adit::service {
 
 namespace {
@@ -25,6 +23,7 @@ constexpr Duration kDrainCheck = 100ms;
 route::RouterTable RelayThread::make_table(const RelaySettings& settings) {
   route::RouterTable table;
   for (const std::string& domain : settings.domains) table.relay_names[domain];
+  for (const std::string& name : settings.own_names) table.relay_names[name];
   auto routes = route::StaticRoutes::build(settings.rules);
   CHECK(routes);  // configuration was checked
   table.routes = std::move(*routes);
@@ -174,11 +173,11 @@ void RelayThread::link_inside(std::unique_ptr<flow::Duplex> stream, const Addres
                               const std::string& sni, std::optional<std::uint32_t> thread) {
   if (!thread || *thread == index_ || *thread >= count())
     return tunnel_->link_over(std::move(stream), "ws", peer, sni);
-  auto pair = io::stream_pair(loop_);
+  auto pair = loop_.stream_pair();
   if (!pair) return log_.error("site.hand_over", {{"what", pair.error().what}});
   Visitor far{std::move(pair->second), peer, {}, sni, {}};
   far.inside_websocket = true;
-  edge_.pump(Visitor{std::move(pair->first), peer, {}, sni, {}}, std::move(stream));
+  site_.bridge(std::move(pair->first), std::move(stream));
   hand_over_link(*thread, std::move(far));
 }
 

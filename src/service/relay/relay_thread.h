@@ -25,6 +25,7 @@ namespace adit::service {
 // What configuration says, as each thread gets its own copy of it.
 struct RelaySettings {
   std::vector<std::string> domains;
+  std::vector<std::string> own_names;           // of the relay's HTTPS, beside the domains
   std::vector<route::StaticRule> rules;         // the same order as upstreams
   std::vector<std::vector<HostPort>> upstreams;
   bool open = false;

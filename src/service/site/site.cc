@@ -139,11 +139,32 @@ class SiteVisit final : public ListNode<SiteVisit>, private flow::DuplexListener
   io::Timer deadline_;
 };
 
+class SiteBridge final : public ListNode<SiteBridge> {
+ public:
+  SiteBridge(Site& site, io::Socket near, std::unique_ptr<flow::Duplex> far)
+      : site_(site),
+        pump_(site.loop_, site.bulk_, site.bridge_limits_,
+              std::make_unique<flow::TcpStream>(site.loop_, std::move(near)), std::move(far),
+              flow::Pump::Done::to<&SiteBridge::on_done>(this)) {
+    pump_.start();
+  }
+
+ private:
+  void on_done(flow::PumpEnd) { site_.bridges_.erase(*this); }
+
+  Site& site_;
+  flow::Pump pump_;
+};
+
 Site::Site(io::Loop& loop, Log& log, Metrics& metrics, Edge& edge, SiteDoor& door,
            const crypto::TlsContext& tls)
-    : loop_(loop), log_(log), metrics_(metrics), edge_(edge), door_(door), tls_(tls) {}
+    : loop_(loop), log_(log), metrics_(metrics), edge_(edge), door_(door), tls_(tls), bulk_(loop) {}
 
 Site::~Site() = default;
+
+void Site::bridge(io::Socket near, std::unique_ptr<flow::Duplex> far) {
+  bridges_.add(std::make_unique<SiteBridge>(*this, std::move(near), std::move(far)));
+}
 
 void Site::abort_all() { visits_.clear(); }
 

@@ -9,12 +9,15 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "crypto/tls_context.h"
+#include "flow/bulk_queue.h"
 #include "flow/duplex.h"
+#include "flow/pump.h"
 #include "service/edge/edge.h"
 #include "service/edge/owned_list.h"
 
 namespace adit::service {
 
+class SiteBridge;
 class SiteVisit;
 
 // Where the site's services are.
@@ -37,9 +40,14 @@ class Site {
 
   // Takes the visitor, who has entered at the edge.
   void visit(Visitor visitor);
+  // A link whose session is on another thread: `near` leads there. Not a visitor: it lasts as long
+  // as the link, and nobody waits for it to end.
+  void bridge(io::Socket near, std::unique_ptr<flow::Duplex> far);
+  // Visits; a link may still have to say goodbye through a bridge.
   void abort_all();
 
  private:
+  friend class SiteBridge;
   friend class SiteVisit;
 
   io::Loop& loop_;
@@ -49,6 +57,9 @@ class Site {
   SiteDoor& door_;
   const crypto::TlsContext& tls_;
   OwnedList<SiteVisit> visits_;
+  flow::BulkQueue bulk_;
+  const flow::PumpLimits bridge_limits_{2 * limits::kLinkIdleTimeout, limits::kLinkIdleTimeout};
+  OwnedList<SiteBridge> bridges_;
 };
 
 }  // namespace adit::service

@@ -64,6 +64,7 @@ Status RelayLink::on_frame(const link::Frame& frame) {
     case link::FrameType::Welcome:
     case link::FrameType::Refused:
     case link::FrameType::Goaway:
+    case link::FrameType::Strained:
       return Error{0, "a frame that only a relay sends"};
     case link::FrameType::Services:
     case link::FrameType::Probed:

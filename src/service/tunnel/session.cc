@@ -135,10 +135,26 @@ Status Session::on_ack(Bytes body) {
     SessionStream* stream = find(e.stream);
     if (stream == nullptr) continue;  // over here already
     const Recount recount(*stream);
+    const std::uint64_t before = stream->send_.resume_offset();
     if (auto ok = stream->send_.peer_handed(e.handed); !ok) return std::move(ok).with("ACK");
+    handed_there_ += stream->send_.resume_offset() - before;
     maybe_retire(*stream);
   }
+  watch_strain();
   return {};
+}
+
+// Looked at when the far side confirms something: a carrier through which nothing comes at all is
+// noticed by its silence.
+void Session::watch_strain() {
+  if (carrier_ == nullptr || !strain_.due(loop_.now())) return;
+  const auto rate = strain_.sample(loop_.now(), carrier_->stats().held_up, handed_there_);
+  if (!rate) return;
+  if (role_ == Role::Agent) return acceptor_->on_strained(*rate);
+  ByteVector frame;
+  link::write_strained(frame, *rate);
+  // Full: the link is stuck and ends, by the next ACK at the latest.
+  static_cast<void>(carrier_->send_control(frame));
 }
 
 Status Session::on_reset(Bytes body) {

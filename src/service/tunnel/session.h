@@ -20,6 +20,7 @@
 #include "proto/link/messages.h"
 #include "proto/link/seen_numbers.h"
 #include "service/tunnel/session_stream.h"
+#include "service/tunnel/strain.h"
 
 namespace adit::service {
 
@@ -38,6 +39,8 @@ struct SessionLimits {
 class StreamAcceptor {
  public:
   virtual void on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) = 0;
+  // The carrier has held up what is sent for a while; so many bytes a second got through.
+  virtual void on_strained(std::uint64_t rate) = 0;
 
  protected:
   ~StreamAcceptor() = default;
@@ -83,6 +86,9 @@ class Session {
   // Every stream ends with `code`: the session is over.
   void end(link::ResetCode code);
 
+  // Bytes of all streams that were handed on, ever: by the far side, and here.
+  std::uint64_t handed_there() const { return handed_there_; }
+  std::uint64_t handed_here() const { return handed_here_; }
   std::size_t stream_count() const { return streams_.size(); }
   std::size_t retained_bytes() const { return retained_; }
 
@@ -139,6 +145,7 @@ class Session {
   void fail(SessionStream& stream, link::ResetCode code);
   void erase(SessionStream& stream);
   void send_acks();
+  void watch_strain();
   void run_task();
   void tell(SessionStream& stream);
 
@@ -166,6 +173,8 @@ class Session {
   bool opening_ = false;                         // streams wait for the carrier's stream limit
   TokenBucket rate_in_, rate_out_;               // from and to the far side
   io::Timer rate_timer_;
+  std::uint64_t handed_there_ = 0, handed_here_ = 0;
+  Strain strain_;
   std::size_t turns_ = 0;
   io::Timer ack_timer_;
   io::Timer open_timer_;

@@ -92,6 +92,7 @@ void StreamEnd::consume(std::size_t n) {
   s.session_.rate_in_.take(n);
   s.session_.carrier_->consume(*s.carried_by_, n);
   s.receive_.handed(n);
+  s.session_.handed_here_ += n;
   s.session_.ack_due(s, false);
   s.session_.note_end(s);
 }

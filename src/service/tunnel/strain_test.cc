@@ -1,0 +1,48 @@
+#include "service/tunnel/strain.h"
+
+#include <gtest/gtest.h>
+
+namespace adit::service {
+namespace {
+
+struct Driver {
+  Strain strain;
+  Instant now = Instant{} + 1h;
+  std::uint64_t handed = 0;
+
+  // Samples every `apart` for `time`; the last rate that was told.
+  std::optional<std::uint64_t> run(Duration time, bool held_up, std::uint64_t bytes_a_second,
+                                   Duration apart = 200ms) {
+    std::optional<std::uint64_t> out;
+    for (Duration t{}; t < time; t += apart) {
+      now = now + apart;
+      handed += bytes_a_second * static_cast<std::uint64_t>(apart / 1ms) / 1000;
+      if (const auto rate = strain.sample(now, held_up, handed)) out = rate;
+    }
+    return out;
+  }
+};
+
+TEST(Strain, IsToldAfterTwoSecondsOfAFullWindow) {
+  Driver d;
+  EXPECT_FALSE(d.run(1900ms, true, 125'000));
+  EXPECT_EQ(d.run(600ms, true, 125'000), 125'000u);
+  EXPECT_FALSE(d.run(1s, true, 125'000));  // once a window
+  EXPECT_TRUE(d.run(2s, true, 125'000));
+}
+
+TEST(Strain, AWindowThatWasOnceNotFullBeginsAnew) {
+  Driver d;
+  d.run(1900ms, true, 1000);
+  d.run(200ms, false, 1000);
+  EXPECT_FALSE(d.run(1800ms, true, 1000));
+  EXPECT_FALSE(d.run(10s, false, 1000));
+}
+
+TEST(Strain, SamplesFarApartSayNothing) {
+  Driver d;
+  EXPECT_FALSE(d.run(20s, true, 1000, 1500ms));
+}
+
+}  // namespace
+}  // namespace adit::service
