@@ -109,6 +109,45 @@ inline constexpr Duration kHttpHeadDeadline = 10s;
 // Connections to the relay's own HTTPS before their request, per thread.
 inline constexpr std::size_t kSiteVisitsMax = 1024;
 
+// --- public ports ---
+// Public ports of one session, TCP and UDP together: each is a descriptor of the relay.
+inline constexpr std::size_t kPortsPerSessionMax = 256;
+// A port that is still somebody's is tried again this long: the socket of a session that is just
+// over, or of a killed program, goes when the kernel has dropped its io_uring.
+inline constexpr Duration kPortBindDeadline = 2s;
+
+// --- flows: visitors by UDP ---
+inline constexpr std::size_t kFlowsPerSessionMax = 1024;
+// RFC 4787 REQ-5: a NAT keeps a mapping for two minutes at least. For a flow in which nothing has
+// come back so far, half a minute is enough for any answer.
+inline constexpr Duration kFlowIdle = 2min;
+inline constexpr Duration kFlowUnansweredIdle = 30s;
+// The relay decides when a flow is over; an agent that never hears of it forgets it at last.
+inline constexpr Duration kAgentFlowIdle = 10min;
+// Datagrams of one flow that wait for the link; the oldest gives way to the newest, since what is
+// late is what a UDP protocol has given up already. 64 of 1400 bytes are 15 ms at 50 Mbit/s.
+inline constexpr std::size_t kFlowQueueDatagramsMax = 64;
+// Of all flows of a session together; beyond it the flow with the newest datagram loses its oldest.
+inline constexpr std::size_t kFlowsQueueBytesMax = 8_MiB;
+// Of an IPv4 datagram.
+inline constexpr std::size_t kDatagramPayloadMax = 65507;
+// A record on a flow stream: a datagram, and addresses and names beside it.
+inline constexpr std::size_t kFlowRecordBytesMax = kDatagramPayloadMax + 1_KiB;
+// What the sending end of a flow stream holds beyond its queues.
+inline constexpr std::size_t kFlowStreamBytes = 64_KiB;
+inline constexpr std::size_t kFlowSocketBufferBytes = 256_KiB;
+// Of one flow, while its server's name is looked up.
+inline constexpr std::size_t kEarlyDatagramsMax = 16;
+
+// --- QUIC that is passed through ---
+// A hello with post-quantum key shares spans two or three datagrams; a peer that needs more than
+// this sends no ClientHello.
+inline constexpr std::size_t kInitialDatagramsMax = 8;
+inline constexpr std::size_t kHelloAssembliesMax = 1024;  // under way, per thread
+inline constexpr Duration kHelloAssemblyDeadline = 3s;
+inline constexpr std::size_t kPassedFlowsMax = 16384;      // per thread
+inline constexpr std::size_t kPassedIdsMax = 2 * kPassedFlowsMax;
+
 // --- the operator's socket ---
 inline constexpr std::size_t kAdminConnectionsMax = 64;    // per listener
 inline constexpr std::size_t kAdminHeadBytesMax = 8_KiB;

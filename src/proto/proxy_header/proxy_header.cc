@@ -16,7 +16,7 @@ constexpr std::array<std::uint8_t, 12> kSignature = {0x0d, 0x0a, 0x0d, 0x0a, 0x0
                                                      0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 constexpr std::size_t kV2Fixed = 16;
 constexpr std::uint8_t kVersion2 = 0x20, kProxy = 0x1;
-constexpr std::uint8_t kTcp4 = 0x11, kTcp6 = 0x21;
+constexpr std::uint8_t kTcp4 = 0x11, kTcp6 = 0x21, kUdp4 = 0x12, kUdp6 = 0x22;
 constexpr std::string_view kV1Start = "PROXY";
 
 Error bad(std::string what) { return Error{EPROTO, "PROXY header: " + std::move(what)}; }
@@ -54,11 +54,13 @@ ByteVector proxy_header_v1(const ProxiedConnection& c) {
   return {bytes.begin(), bytes.end()};
 }
 
-ByteVector proxy_header_v2(const ProxiedConnection& c) {
+namespace {
+
+ByteVector header_v2(const ProxiedConnection& c, std::uint8_t of_v4, std::uint8_t of_v6) {
   const bool v4 = both_v4(c);
   ByteVector out(kSignature.begin(), kSignature.end());
   out.push_back(kVersion2 | kProxy);
-  out.push_back(v4 ? kTcp4 : kTcp6);
+  out.push_back(v4 ? of_v4 : of_v6);
   append_port(out, v4 ? 12 : 36);  // the length, in the same form
   append_address(out, c.source.ip, v4);
   append_address(out, c.destination.ip, v4);
@@ -66,6 +68,11 @@ ByteVector proxy_header_v2(const ProxiedConnection& c) {
   append_port(out, c.destination.port);
   return out;
 }
+
+}  // namespace
+
+ByteVector proxy_header_v2(const ProxiedConnection& c) { return header_v2(c, kTcp4, kTcp6); }
+ByteVector proxy_header_v2_udp(const ProxiedConnection& c) { return header_v2(c, kUdp4, kUdp6); }
 
 Result<bool> ProxyHeaderReader::feed(Bytes in) {
   CHECK(header_bytes_ == 0);

@@ -20,6 +20,9 @@ struct ProxiedConnection {
 // Both ends of one family: where they differ, IPv4 is written as mapped IPv6.
 ByteVector proxy_header_v1(const ProxiedConnection& c);
 ByteVector proxy_header_v2(const ProxiedConnection& c);
+// Of a visitor by UDP, in front of the payload of every datagram: a receiver keeps nothing from one
+// to the next, and one that was lost would take the only header with it.
+ByteVector proxy_header_v2_udp(const ProxiedConnection& c);
 
 // Reads one header from the beginning of a stream, in any fragmentation.
 class ProxyHeaderReader {

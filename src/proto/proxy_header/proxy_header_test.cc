@@ -41,6 +41,9 @@ TEST(ProxyHeader, WritesVersion2) {
   EXPECT_EQ(text_of(proxy_header_v2(kV4)), v4);
   EXPECT_EQ(proxy_header_v2(kV6).size(), 52u);
   EXPECT_EQ(proxy_header_v2(kV6)[13], 0x21);
+  EXPECT_EQ(proxy_header_v2_udp(kV4)[13], 0x12);
+  EXPECT_EQ(proxy_header_v2_udp(kV6)[13], 0x22);
+  EXPECT_EQ(proxy_header_v2_udp(kV4).size(), 28u);
 }
 
 // However it is cut, and whatever follows.
