@@ -64,7 +64,7 @@ class Console final : public service::AgentEvents {
   void on_refused(const std::string& relay, const link::Refused& refused) override {
     event("refused", relay, refused.code + ": " + refused.text);
     refused_ = true;
-    name_taken_ = refused.code == "name_taken";
+    name_taken_ = refused.code == "name_taken" || refused.code == "port_taken";
     if (expose_ && !json_)
       std::fprintf(stderr, "adit: refused by %s: %s\n", relay.c_str(), refused.text.c_str());
     if (expose_ && !refused.again) ended_();
@@ -95,6 +95,15 @@ class Console final : public service::AgentEvents {
   std::vector<std::string> shown_;
   Delegate<void()> ended_;
 };
+
+service::ServiceKind service_kind(ServiceKind kind) {
+  switch (kind) {
+    case ServiceKind::Tls: return service::ServiceKind::Tls;
+    case ServiceKind::Tcp: return service::ServiceKind::Tcp;
+    case ServiceKind::Udp: return service::ServiceKind::Udp;
+  }
+  return service::ServiceKind::Tls;
+}
 
 Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, WallTime now) {
   service::AgentSettings out;
@@ -131,7 +140,10 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
   for (const ServiceConfig& s : config.services) {
     service::LocalServiceSettings service;
     service.number = ServiceNumber{++number};
+    service.kind = service_kind(s.kind);
     service.names = s.names;
+    service.ports = s.port;
+    service.to_udp = s.to_udp;
     service.to = s.to;
     service.passthrough = s.mode == TlsMode::Passthrough;
     switch (s.proxy) {

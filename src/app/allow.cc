@@ -72,6 +72,7 @@ Result<std::string> with_agent(std::string_view text, const route::AgentGrant& g
   add_missing(merged.ports, grant.ports);
   if (grant.rate) merged.rate = grant.rate;
   if (grant.streams_max) merged.streams_max = grant.streams_max;
+  if (grant.flows_max) merged.flows_max = grant.flows_max;
   if (merged == line->grant) return std::string(text);
   std::string out(text.substr(0, line->begin));
   out += route::format(merged) + line->comment + "\n";

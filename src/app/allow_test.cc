@@ -54,7 +54,8 @@ TEST(Allow, DenyTakesTheLineOnly) {
 TEST(Allow, FaultsInTheFileAreForItsOwner) {
   const std::string text = kBob + "\n" + kAlice + " colour=red\n";
   EXPECT_EQ(with_agent(text, {kBob, {}, {}, {}, {}}).error().what,
-            "2:28: unknown key \"colour\"; there are names, ports, rate, streams, from, not (mend "
+            "2:28: unknown key \"colour\"; there are names, ports, rate, streams, flows, from, not "
+            "(mend "
             "this line first)");
   EXPECT_FALSE(without_agent(text, kBob));
 }

@@ -170,6 +170,9 @@ class Expose final : public Subcommand {
     flags_.add(app_, agent_config_keys(), {"service", "admin", "metrics"});
     add_words(app_, "--name", names_, "name to ask for; without it the agent's own, {id}", "NAME",
               true);
+    add_words(app_, "--port", port_, "public port of the relay instead of a name",
+              "PORT[-PORT]", false);
+    app_.add_flag("--udp", udp_, "the port is one of UDP");
     add_words(app_, "--relay-pin", pin_, "key of the relay, for every --relay without pin=", "PIN",
               false);
     app_.add_flag("--passthrough", passthrough_, "the local service ends TLS itself");
@@ -188,6 +191,13 @@ class Expose final : public Subcommand {
       service += ",name=" + name;
     }
     if (passthrough_) service += ",mode=passthrough";
+    if (!port_.empty()) {
+      auto range = route::parse_port_range(port_.front());
+      if (!range) return usage("--port: " + range.error().what, "expose");
+      service += (udp_ ? ",kind=udp,port=" : ",kind=tcp,port=") + range->text();
+    } else if (udp_) {
+      return usage("--udp needs --port", "expose");
+    }
     sources.flags["service"] = {service};
     auto loaded = load_agent_config(sources, environment);
     if (!loaded) return refuse(loaded.errors);
@@ -203,8 +213,8 @@ class Expose final : public Subcommand {
  private:
   ConfigFlags flags_;
   std::string target_;
-  std::vector<std::string> names_, pin_;
-  bool passthrough_ = false, json_ = false;
+  std::vector<std::string> names_, pin_, port_;
+  bool passthrough_ = false, udp_ = false, json_ = false;
 };
 
 // A command about the relay of this machine: finds its files as the relay would.
@@ -279,6 +289,9 @@ class Allow final : public AboutRelay {
     app_.add_option("--streams", streams_, "visitors at a time")
         ->option_text("N")
         ->check(CLI::Range(std::size_t{1}, limits::kVisitorsMax));
+    app_.add_option("--flows", flows_, "visitors by UDP at a time")
+        ->option_text("N")
+        ->check(CLI::Range(std::size_t{1}, limits::kVisitorsMax));
     app_.add_option("--file", file_, "the file to edit; --authorized-agents for short")
         ->option_text("FILE");
     app_.footer("What the file grants the agent already stays granted. A running relay reads it\n"
@@ -305,6 +318,7 @@ class Allow final : public AboutRelay {
       grant.rate = *rate;
     }
     if (streams_ > 0) grant.streams_max = streams_;
+    if (flows_ > 0) grant.flows_max = flows_;
     if (!file_.empty()) return AllowCommand{std::move(grant), file_};
     auto config = relay(environment);
     if (auto* answer = std::get_if<Answer>(&config)) return std::move(*answer);
@@ -314,7 +328,7 @@ class Allow final : public AboutRelay {
  private:
   route::AgentGrant grant_;
   std::vector<std::string> names_, ports_, rate_;
-  std::size_t streams_ = 0;
+  std::size_t streams_ = 0, flows_ = 0;
   std::string file_;
 };
 

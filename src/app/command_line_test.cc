@@ -51,6 +51,19 @@ Answer answer(std::string_view line, const Environment& environment = kHome) {
 }
 
 // What would do nothing is not offered.
+TEST(CommandLine, ExposesAPort) {
+  const auto tcp = command<ExposeCommand>("expose 22 --relay r.test --port 5000");
+  EXPECT_EQ(tcp.config.services[0].kind, ServiceKind::Tcp);
+  EXPECT_EQ(tcp.config.services[0].port, (PortRange{5000, 5000}));
+  EXPECT_TRUE(tcp.config.services[0].names.empty());
+  const auto udp = command<ExposeCommand>("expose 53 --relay r.test --port 5000-5009 --udp");
+  EXPECT_EQ(udp.config.services[0].kind, ServiceKind::Udp);
+  EXPECT_EQ(udp.config.services[0].port, (PortRange{5000, 5009}));
+  EXPECT_EQ(answer("expose 22 --relay r.test --udp").exit_code, exit_code::kUsage);
+  EXPECT_EQ(answer("expose 22 --relay r.test --port 0").exit_code, exit_code::kUsage);
+  EXPECT_EQ(answer("expose 22 --relay r.test --port 1 --name a").exit_code, exit_code::kUsage);
+}
+
 TEST(CommandLine, ExposeHasNoStatusOfItsOwn) {
   for (const char* flag : {"--admin", "--metrics"}) {
     const Answer a = answer(std::string("expose 3000 --relay r.test ") + flag + " 127.0.0.1:9100");

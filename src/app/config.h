@@ -15,6 +15,7 @@
 
 #include "base/address.h"
 #include "base/limits.h"
+#include "base/port_range.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -45,6 +46,7 @@ struct RouteConfig {
   std::vector<std::string> sni;  // canonical patterns; may be empty when is_default
   std::vector<HostPort> to;      // at least one
   bool is_default = false;       // takes the hellos without SNI
+  std::optional<HostPort> to_udp{};  // the upstream of the same names' QUIC
   bool operator==(const RouteConfig&) const = default;
 };
 
@@ -57,6 +59,8 @@ struct RelayLimits {
   std::size_t links_per_key = limits::kLinksPerKeyMax;
   std::size_t retain_stream_bytes = limits::kStreamRetainBytesMax;
   std::size_t retain_session_bytes = limits::kSessionRetainBytesMax;
+  std::size_t flows_per_agent = limits::kFlowsPerSessionMax;
+  Duration flow_idle = limits::kFlowIdle;
   Duration resume_window = limits::kSessionResumeWindow;
   Duration drain = limits::kDrainDeadline;
   bool operator==(const RelayLimits&) const = default;
@@ -91,7 +95,11 @@ struct RelayEndpoint {
   bool operator==(const RelayEndpoint&) const = default;
 };
 
-enum class ServiceKind : std::uint8_t { Tls };
+enum class ServiceKind : std::uint8_t {
+  Tls,  // names on the relay's port
+  Tcp,  // a public port of the relay, or a range of them
+  Udp,
+};
 enum class TlsMode : std::uint8_t {
   Terminate,    // the agent ends TLS; `to` gets plain bytes
   Passthrough,  // `to` ends TLS itself
@@ -103,10 +111,15 @@ enum class ProxyWord : std::uint8_t { None, V1, V2 };
 struct ServiceConfig {
   ServiceKind kind = ServiceKind::Tls;
   TlsMode mode = TlsMode::Terminate;
-  std::vector<std::string> names = {"{id}"};  // canonical patterns, labels, or "{id}"
+  std::vector<std::string> names = {"{id}"};  // canonical patterns, labels, or "{id}"; Tls only
   HostPort to;
   std::string certificate, key;  // PEM files, both or none; Terminate only
   ProxyWord proxy = ProxyWord::None;
+  // Public ports of the relay, of the other kinds: of a range the first leads to the port of `to`,
+  // the next to the next.
+  std::optional<PortRange> port{};
+  // Where visitors by QUIC (HTTP/3) of the names go, still encrypted; Tls only.
+  std::optional<HostPort> to_udp{};
   bool operator==(const ServiceConfig&) const = default;
 };
 

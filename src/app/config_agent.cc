@@ -4,6 +4,8 @@
 
 #include "app/config_keys.h"
 #include "app/http_proxy.h"
+#include "base/limits.h"
+#include "route/access.h"
 #include "route/name.h"
 
 namespace adit::app {
@@ -82,7 +84,7 @@ Node write_relay(const RelayEndpoint& relay) {
 // --- service ---
 
 const std::vector<std::string> kModeWords = {"terminate", "passthrough"};
-const std::vector<std::string> kKindWords = {"tls"};
+const std::vector<std::string> kKindWords = {"tls", "tcp", "udp"};
 const std::vector<std::string> kProxyWords = {"none", "v1", "v2"};
 
 void read_service_names(const Node& node, ServiceConfig& out, Reading& r) {
@@ -112,6 +114,44 @@ void read_service_files(const Node& node, const NodeTable& table, ServiceConfig&
   }
 }
 
+// "5000" or "5000-5010"; a number alone may be one.
+std::optional<PortRange> read_ports(const Node& node, Reading& r) {
+  if (std::holds_alternative<std::int64_t>(node.value)) {
+    const auto port = r.number(node, "service.port", 1, UINT16_MAX);
+    if (!port) return std::nullopt;
+    return PortRange{static_cast<std::uint16_t>(*port), static_cast<std::uint16_t>(*port)};
+  }
+  return r.parsed(node, "service.port", route::parse_port_range);
+}
+
+// What has a port of its own has no name, and its bytes are not looked at.
+void check_port_service(const Node& node, const NodeTable& table, const ServiceConfig& service,
+                        Reading& r) {
+  const std::string kind = kKindWords[static_cast<std::size_t>(service.kind)];
+  if (service.kind == ServiceKind::Tls) {
+    if (const Node* port = find(table, "port"))
+      r.fault(port->place, "service.port", "a service of kind \"tls\" has a name, and no port",
+              "write kind = \"tcp\"");
+    return;
+  }
+  for (const char* key : {"name", "mode", "certificate", "key", "to_udp"})
+    if (const Node* given = find(table, key))
+      r.fault(given->place, "service." + std::string(key),
+              "a service of kind \"" + kind + "\" has no " + key, "leave it out");
+  if (service.kind == ServiceKind::Udp && service.proxy == ProxyWord::V1)
+    r.fault(find(table, "proxy")->place, "service.proxy", "version 1 is for TCP only",
+            "write proxy = \"v2\"");
+  if (find(table, "port") == nullptr) {
+    r.fault(node.place, "service", "a service of kind \"" + kind + "\" needs a port of the relay",
+            "add port = 5000, or a range as in port = \"5000-5010\"");
+  } else if (service.port && service.to.port + service.port->size() - 1 > UINT16_MAX) {
+    r.fault(node.place, "service.port", "the range leads beyond port 65535 of the local service");
+  } else if (service.port && service.port->size() > limits::kPortsPerSessionMax) {
+    r.fault(node.place, "service.port",
+            "more than " + std::to_string(limits::kPortsPerSessionMax) + " ports");
+  }
+}
+
 std::optional<ServiceConfig> read_service(const Node& item, std::string_view path, Reading& r) {
   std::optional<Node> split;
   if (!std::holds_alternative<NodeTable>(item.value)) {
@@ -122,10 +162,14 @@ std::optional<ServiceConfig> read_service(const Node& item, std::string_view pat
   const auto& table = std::get<NodeTable>(node.value);
   const std::size_t faults = r.errors.size();
   const bool complete =
-      check_item(node, {"service", {"kind", "mode", "name", "to", "certificate", "key", "proxy"},
-                           "to"}, r);
+      check_item(node, {"service", {"kind", "mode", "name", "port", "to", "to_udp", "certificate",
+                                    "key", "proxy"},
+                        "to"}, r);
   ServiceConfig out;
-  if (const Node* kind = find(table, "kind")) r.choice(*kind, "service.kind", kKindWords);
+  if (const Node* kind = find(table, "kind"))
+    out.kind = static_cast<ServiceKind>(r.choice(*kind, "service.kind", kKindWords).value_or(0));
+  if (out.kind != ServiceKind::Tls) out.names.clear();
+  if (const Node* port = find(table, "port")) out.port = read_ports(*port, r);
   if (const Node* mode = find(table, "mode"))
     out.mode = static_cast<TlsMode>(r.choice(*mode, "service.mode", kModeWords).value_or(0));
   if (const Node* proxy = find(table, "proxy"))
@@ -133,7 +177,10 @@ std::optional<ServiceConfig> read_service(const Node& item, std::string_view pat
   if (const Node* name = find(table, "name")) read_service_names(*name, out, r);
   if (const Node* to = find(table, "to"))
     out.to = r.parsed(*to, "service.to", parse_target).value_or(HostPort{});
+  if (const Node* to = find(table, "to_udp"))
+    out.to_udp = r.parsed(*to, "service.to_udp", parse_target);
   read_service_files(node, table, out, r);
+  check_port_service(node, table, out, r);
   if (!complete || r.errors.size() != faults) return std::nullopt;
   return out;
 }
@@ -143,9 +190,13 @@ Node write_service(const ServiceConfig& service) {
   NodeList names;
   for (const std::string& name : service.names) names.push_back({name, {}});
   table.push_back({"kind", {}, {kKindWords[static_cast<std::size_t>(service.kind)], {}}});
-  table.push_back({"mode", {}, {kModeWords[static_cast<std::size_t>(service.mode)], {}}});
-  table.push_back({"name", {}, {std::move(names), {}}});
+  if (service.kind == ServiceKind::Tls) {
+    table.push_back({"mode", {}, {kModeWords[static_cast<std::size_t>(service.mode)], {}}});
+    table.push_back({"name", {}, {std::move(names), {}}});
+  }
+  if (service.port) table.push_back({"port", {}, {service.port->text(), {}}});
   table.push_back({"to", {}, {service.to.text(), {}}});
+  if (service.to_udp) table.push_back({"to_udp", {}, {service.to_udp->text(), {}}});
   if (!service.certificate.empty())
     table.push_back({"certificate", {}, {service.certificate, {}}});
   if (!service.key.empty()) table.push_back({"key", {}, {service.key, {}}});
@@ -216,7 +267,8 @@ std::vector<Key<AgentConfig>> make_keys() {
       [](auto& c) -> auto& { return c.relays; }, read_relay, write_relay));
   keys.push_back(list_key<AgentConfig>(
       {"", "service", "HOST:PORT[,name=NAME][,mode=MODE]...",
-       "local service to expose; also certificate=FILE, key=FILE, proxy=v1|v2", Shape::Items},
+       "local service to expose; also kind=tcp|udp, port=PORT[-PORT], certificate=FILE, key=FILE, "
+       "proxy=v1|v2", Shape::Items},
       [](auto& c) -> auto& { return c.services; }, read_service, write_service));
   return keys;
 }
@@ -276,6 +328,14 @@ void check_whole(const AgentConfig& config, Reading& r) {
         r.fault(r.place("service[" + std::to_string(i) + "]"), "service.name",
                 "\"" + name + "\" is asked for twice",
                 name == "{id}" ? "give each service a name of its own" : "");
+  for (std::size_t i = 0; i < config.services.size(); ++i)
+    for (std::size_t k = 0; k < i; ++k) {
+      const ServiceConfig &a = config.services[i], &b = config.services[k];
+      if (a.kind == b.kind && a.port && b.port && a.port->first <= b.port->last &&
+          b.port->first <= a.port->last)
+        r.fault(r.place("service[" + std::to_string(i) + "]"), "service.port",
+                a.port->text() + " is asked for twice");
+    }
 }
 
 }  // namespace adit::app

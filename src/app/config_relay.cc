@@ -98,7 +98,7 @@ std::optional<RouteConfig> read_route(const Node& item, std::string_view path, R
   const Node& node = split ? *split : item;
   const auto& table = std::get<NodeTable>(node.value);
   const std::size_t faults = r.errors.size();
-  bool complete = check_item(node, {"route", {"sni", "to", "default"}, "to"}, r);
+  bool complete = check_item(node, {"route", {"sni", "to", "to_udp", "default"}, "to"}, r);
   RouteConfig out;
   if (const Node* fallback = find(table, "default"))
     out.is_default = r.boolean(*fallback, "route.default").value_or(false);
@@ -118,6 +118,8 @@ std::optional<RouteConfig> read_route(const Node& item, std::string_view path, R
       if (auto upstream = r.parsed(*one, "route.to", parse_upstream))
         out.to.push_back(std::move(*upstream));
   }
+  if (const Node* to = find(table, "to_udp"))
+    out.to_udp = r.parsed(*to, "route.to_udp", parse_upstream);
   if (!complete || r.errors.size() != faults) return std::nullopt;
   return out;
 }
@@ -129,6 +131,7 @@ Node write_route(const RouteConfig& route) {
   for (const HostPort& upstream : route.to) to.push_back({upstream.text(), {}});
   if (!names.empty()) table.push_back({"sni", {}, {std::move(names), {}}});
   table.push_back({"to", {}, {std::move(to), {}}});
+  if (route.to_udp) table.push_back({"to_udp", {}, {route.to_udp->text(), {}}});
   if (route.is_default) table.push_back({"default", {}, {true, {}}});
   return {std::move(table), {}};
 }
@@ -213,6 +216,12 @@ void add_limit_keys(std::vector<RelayKey>& keys) {
   number("retain_session_bytes", "kept of all streams of one session",
          [](auto& c) -> auto& { return c.limits.retain_session_bytes; }, kRetainMin,
          kSession);
+  number("flows_per_agent", "visitors by UDP of one agent's session at a time",
+         [](auto& c) -> auto& { return c.limits.flows_per_agent; }, 1,
+         limits::kFlowsPerSessionMax);
+  milliseconds("flow_idle_ms", "a visitor by UDP that is quiet for so long is gone",
+               [](auto& c) -> auto& { return c.limits.flow_idle; }, 100,
+               limits::kAgentFlowIdle / 1ms);
   milliseconds("resume_window_ms", "how long a session waits for a new link",
                [](auto& c) -> auto& { return c.limits.resume_window; }, 0, kDay);
   milliseconds("drain_ms", "how long visitors may finish after SIGTERM",

@@ -403,6 +403,56 @@ TEST(AgentConfig, ItemsAsWords) {
             "--service: certificate and key belong together; give both or none\n");
 }
 
+TEST(AgentConfig, ServicesWithPorts) {
+  const std::string relay_line = "relay = \"r.test\"\n";
+  const auto loaded = agent(relay_line +
+                            "[[service]]\nkind = \"tcp\"\nport = 5000\nto = \"127.0.0.1:22\"\n"
+                            "[[service]]\nkind = \"udp\"\nport = \"5000-5009\"\nto = \"h:53\"\n"
+                            "proxy = \"v2\"\n"
+                            "[[service]]\nto = \"h:443\"\nmode = \"passthrough\"\n"
+                            "to_udp = \"h:443\"\n");
+  ASSERT_EQ(text_of(loaded), "");
+  ASSERT_EQ(loaded.config.services.size(), 3u);
+  const ServiceConfig& tcp = loaded.config.services[0];
+  EXPECT_EQ(tcp.kind, ServiceKind::Tcp);
+  EXPECT_EQ(tcp.port, (PortRange{5000, 5000}));
+  EXPECT_TRUE(tcp.names.empty());
+  const ServiceConfig& udp = loaded.config.services[1];
+  EXPECT_EQ(udp.kind, ServiceKind::Udp);
+  EXPECT_EQ(udp.port, (PortRange{5000, 5009}));
+  EXPECT_EQ(udp.proxy, ProxyWord::V2);
+  EXPECT_EQ(loaded.config.services[2].to_udp, (HostPort{"h", 443}));
+  const auto again = agent(print(loaded.config, PrintMode::Effective, kHome));
+  EXPECT_TRUE(loaded.config == again.config);
+
+  const struct {
+    const char* service;
+    const char* error;
+  } rows[] = {
+      {"to = \"1\"\nport = 5000\n",
+       "a.toml:4:8: service.port: a service of kind \"tls\" has a name, and no port; write kind = "
+       "\"tcp\"\n"},
+      {"kind = \"tcp\"\nto = \"1\"\n",
+       "a.toml:2:1: service: a service of kind \"tcp\" needs a port of the relay; add port = 5000, "
+       "or a range as in port = \"5000-5010\"\n"},
+      {"kind = \"udp\"\nto = \"1\"\nport = 7\nname = \"x\"\n",
+       "a.toml:6:8: service.name: a service of kind \"udp\" has no name; leave it out\n"},
+      {"kind = \"udp\"\nto = \"1\"\nport = 7\nproxy = \"v1\"\n",
+       "a.toml:6:9: service.proxy: version 1 is for TCP only; write proxy = \"v2\"\n"},
+      {"kind = \"tcp\"\nto = \"1\"\nport = \"9-8\"\n",
+       "a.toml:5:8: service.port: \"9-8\" ends before it starts\n"},
+      {"kind = \"tcp\"\nto = \"65535\"\nport = \"1-2\"\n",
+       "a.toml:2:1: service.port: the range leads beyond port 65535 of the local service\n"},
+      {"kind = \"tcp\"\nto = \"1\"\nport = \"1-257\"\n",
+       "a.toml:2:1: service.port: more than 256 ports\n"},
+      {"kind = \"tcp\"\nto = \"1\"\nport = \"1-9\"\n[[service]]\nkind = \"tcp\"\nto = "
+       "\"2\"\nport = 9\n",
+       "a.toml:6:1: service.port: 9 is asked for twice\n"},
+  };
+  for (const auto& row : rows)
+    EXPECT_EQ(text_of(agent(relay_line + "[[service]]\n" + row.service)), row.error);
+}
+
 TEST(Config, PrintsWhatLoadsToTheSame) {
   for (const PrintMode mode : {PrintMode::Effective, PrintMode::Changed}) {
     for (const char* text : {"domain = \"a.b\"\n", kWholeRelay}) {
@@ -449,6 +499,8 @@ streams_per_link = 1024
 links_per_key = 4
 retain_stream_bytes = 4194304
 retain_session_bytes = 67108864
+flows_per_agent = 1024
+flow_idle_ms = 120000
 resume_window_ms = 30000
 drain_ms = 30000
 )");

@@ -24,8 +24,9 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
   s.domains = config.domains;
   s.own_names = config.own_names;
   for (const RouteConfig& r : config.routes) {
-    s.rules.push_back({r.sni, r.is_default});
+    s.rules.push_back({r.sni, r.is_default, r.to_udp.has_value()});
     s.upstreams.push_back(r.to);
+    s.udp_upstreams.push_back(r.to_udp);
   }
   s.open = config.open;
   s.edge.proxy_from = config.proxy_from;
@@ -34,6 +35,7 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
   s.edge.hello_deadline = config.limits.hello_deadline;
   s.tunnel.session = {config.limits.streams_per_link, config.limits.retain_stream_bytes,
                       config.limits.retain_session_bytes};
+  s.tunnel.flows = {config.limits.flows_per_agent, config.limits.flow_idle};
   s.tunnel.links_per_key = config.limits.links_per_key;
   s.tunnel.resume_window = config.limits.resume_window;
   for (const ListenConfig& l : config.listen)

@@ -38,11 +38,24 @@ class CarrierListener {
   virtual void on_stream_reset(CarrierStream id, std::uint64_t code) = 0;
   // Both directions are over and acknowledged: the source is not read any more.
   virtual void on_stream_closed(CarrierStream id) = 0;
+  // From the peer, perhaps late, twice, or out of order (RFC 9221).
+  virtual void on_datagram(Bytes) {}
   virtual void on_path_changed(const Address& peer) = 0;
   virtual void on_down(const CarrierDown& down) = 0;
 
  protected:
   ~CarrierListener() = default;
+};
+
+// What waits to be sent in datagrams; asked when there is room, so that what gets too old while it
+// waits can still give way.
+class DatagramSource {
+ public:
+  // The next one, of `bytes_max` at most; it is sent now or never. Empty: none waits.
+  virtual ByteVector next_datagram(std::size_t bytes_max) = 0;
+
+ protected:
+  ~DatagramSource() = default;
 };
 
 struct CarrierStats {
@@ -73,6 +86,12 @@ class Carrier {
   virtual bool at_end(CarrierStream id) const = 0;
   // Both directions of the stream end with `code`.
   virtual void reset(CarrierStream id, std::uint64_t code) = 0;
+
+  // Datagrams, where the carrier has them: 0 where it has none, and never asks the source. It may
+  // change with the path. `source` is asked until it is null.
+  virtual std::size_t datagram_bytes_max() const { return 0; }
+  virtual void set_datagram_source(DatagramSource*) {}
+  virtual void wake_datagrams() {}
 
   virtual ByteVector peer_spki_der() const = 0;
   virtual Result<ByteVector> export_keying_material(std::string_view label,

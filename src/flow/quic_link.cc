@@ -10,6 +10,7 @@ namespace {
 // Bound of one flush, so that one bulk link leaves the turn to others; pacing usually stops it
 // sooner.
 constexpr std::size_t kFlushBytesMax = 1 << 20;
+constexpr std::size_t kDatagramsAhead = 32;
 }  // namespace
 
 QuicLink::QuicLink(io::Loop& loop, DatagramPort& port, std::unique_ptr<quic::Connection> connection,
@@ -71,11 +72,22 @@ void QuicLink::flush() {
   timer_.set(more ? loop_.now() : connection_->next_deadline());
 }
 
+// A few ahead of what the pacer lets go: what waits here is not dropped for something newer.
+void QuicLink::take_datagrams() {
+  if (datagrams_ == nullptr || connection_->closed()) return;
+  const std::size_t longest = datagram_bytes_max();
+  while (longest > 0 && connection_->datagrams_waiting() < kDatagramsAhead) {
+    const ByteVector datagram = datagrams_->next_datagram(longest);
+    if (datagram.empty() || !connection_->send_datagram(datagram)) return;
+  }
+}
+
 bool QuicLink::send_all() {
   alignas(64) static thread_local std::uint8_t buffer[64 * 1024];
   std::size_t total = 0;
   for (;;) {
     const bool kept = !unsent_.empty();
+    if (!kept) take_datagrams();
     const quic::Outgoing batch = kept ? unsent_batch_ : connection_->drain(buffer, loop_.now());
     if (batch.bytes.empty()) return false;
     auto sent = port_->send(batch);

@@ -51,6 +51,9 @@ class QuicLink final : public Carrier, public ListNode<QuicLink> {
   void consume(CarrierStream id, std::size_t n) override;
   bool at_end(CarrierStream id) const override { return connection_->at_end(id); }
   void reset(CarrierStream id, std::uint64_t code) override;
+  std::size_t datagram_bytes_max() const override { return connection_->datagram_bytes_max(); }
+  void set_datagram_source(DatagramSource* source) override { datagrams_ = source; }
+  void wake_datagrams() override { loop_.run_later(flush_); }
   ByteVector peer_spki_der() const override { return connection_->peer_spki_der(); }
   Result<ByteVector> export_keying_material(std::string_view label, std::size_t n) const override {
     return connection_->export_keying_material(label, {}, n);
@@ -70,6 +73,7 @@ class QuicLink final : public Carrier, public ListNode<QuicLink> {
 
   void on_timer();
   void flush();
+  void take_datagrams();
   bool send_all();  // true: more could be sent, but others should run first
   void dispatch();
   void handle(const quic::HandshakeDone&);
@@ -78,7 +82,7 @@ class QuicLink final : public Carrier, public ListNode<QuicLink> {
   void handle(const quic::StreamReset& e);
   void handle(const quic::StreamStopped& e);
   void handle(const quic::StreamClosed& e);
-  void handle(const quic::DatagramReceived&) {}
+  void handle(const quic::DatagramReceived& e) { listener_->on_datagram(e.bytes); }
   void handle(const quic::PathChanged& e);
   void handle(const quic::Closed& e);
   void read_control();
@@ -95,6 +99,7 @@ class QuicLink final : public Carrier, public ListNode<QuicLink> {
   std::optional<quic::QuicStream> control_;
   ByteVector unsent_;           // a batch that the socket refused
   quic::Outgoing unsent_batch_;
+  DatagramSource* datagrams_ = nullptr;
   bool down_ = false;           // on_down was said
   bool* destroyed_ = nullptr;
 };

@@ -4,12 +4,13 @@
 // A line a key; `#` starts a comment:
 //
 //   ID [names=a,b.example.com,*.c.example.com] [ports=2222,8000-8100] [rate=10M] [streams=64]
-//      [from=10.0.0.0/8,2001:db8::/32] [not=10.6.6.6]
+//      [flows=256] [from=10.0.0.0/8,2001:db8::/32] [not=10.6.6.6]
 //
 //   names    host names, or single labels that stand below each of the relay's domains
 //   ports    TCP and UDP ports of the relay that the agent may ask for
 //   rate     bytes a second in each direction; K, M and G are 10^3, 10^6 and 10^9
 //   streams  visitors at a time in one session
+//   flows    visitors by UDP at a time
 //   from     addresses of visitors that are let in, and no others; without it all are
 //   not      addresses of visitors that are turned away, whatever from says
 //
@@ -25,6 +26,7 @@
 
 #include "base/address.h"
 #include "base/limits.h"
+#include "base/port_range.h"
 #include "base/result.h"
 #include "route/name.h"
 
@@ -34,11 +36,7 @@ namespace adit::route {
 inline constexpr std::size_t kKeyIdBytes = 26;
 bool is_key_id(std::string_view text);
 
-struct PortRange {
-  std::uint16_t first = 0;
-  std::uint16_t last = 0;  // included; first <= last
-  bool operator==(const PortRange&) const = default;
-};
+using adit::PortRange;
 
 struct AgentGrant {
   std::string id;
@@ -47,6 +45,7 @@ struct AgentGrant {
   std::optional<std::size_t> streams_max;
   std::optional<std::uint64_t> rate;  // bytes a second
   std::vector<IpPrefix> from{}, not_from{};  // of visitors; an empty `from` is everybody
+  std::optional<std::size_t> flows_max{};
 
   bool admits(const IpAddress& visitor) const;
   bool operator==(const AgentGrant&) const = default;

@@ -63,7 +63,8 @@ TEST(AuthorizedAgents, NamesEveryFaultWithItsPlace) {
             "1:36: \"-b\" is not a host name or *.NAME\n"
             "1:39: empty item in the list\n"
             "1:42: \"names\" is given twice\n"
-            "1:50: unknown key \"colour\"; there are names, ports, rate, streams, from, not\n"
+            "1:50: unknown key \"colour\"; there are names, ports, rate, streams, flows, from, "
+            "not\n"
             "2:1: \"short\" is not an agent's id (26 characters of a-z and 2-7, as `adit keys` "
             "prints it)\n"
             "3:34: \"0\" is not a port or a range, as in 8000-8100\n"
@@ -193,6 +194,15 @@ TEST(AgentAccess, GrantsPortsByRange) {
   EXPECT_EQ(refusal(access().check_port(kCarol, 2222)), "unknown_key");
   EXPECT_EQ(table.grant(kCarol), nullptr);
   EXPECT_EQ(table.size(), 2u);
+}
+
+TEST(AuthorizedAgents, FlowsAreLimitedBesidesStreams) {
+  const auto parsed = parse_authorized_agents(std::string(kAlice) + " streams=3 flows=7\n");
+  ASSERT_TRUE(parsed.errors.empty());
+  EXPECT_EQ(parsed.agents[0].flows_max, 7u);
+  EXPECT_EQ(parse_authorized_agents(format(parsed.agents[0])).agents[0], parsed.agents[0]);
+  EXPECT_EQ(parse_authorized_agents(std::string(kAlice) + " flows=0\n").errors[0].what,
+            "\"0\" is not a number of flows (1 to 100000)");
 }
 
 }  // namespace

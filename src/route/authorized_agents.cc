@@ -103,10 +103,11 @@ class LineParser {
       return fault(word, quoted(word) + " is not KEY=VALUE");
     const std::string_view value = word.substr(equals + 1);
     const unsigned bit = key == "names" ? 1 : key == "ports" ? 2 : key == "rate" ? 4
-                       : key == "streams" ? 8 : key == "from" ? 16 : key == "not" ? 32 : 0;
+                       : key == "streams" ? 8 : key == "from" ? 16 : key == "not" ? 32
+                       : key == "flows" ? 64 : 0;
     if (bit == 0)
       return fault(word, "unknown key " + quoted(key) +
-                             "; there are names, ports, rate, streams, from, not");
+                             "; there are names, ports, rate, streams, flows, from, not");
     if ((seen_ & bit) != 0) return fault(word, quoted(key) + " is given twice");
     seen_ |= bit;
     switch (bit) {
@@ -115,7 +116,8 @@ class LineParser {
       case 4: return rate(value);
       case 16: return list(value, &LineParser::from);
       case 32: return list(value, &LineParser::not_from);
-      default: return streams(value);
+      case 64: return count(value, "flows", grant_.flows_max);
+      default: return count(value, "streams", grant_.streams_max);
     }
   }
 
@@ -165,14 +167,14 @@ class LineParser {
     grant_.rate = *number;
   }
 
-  void streams(std::string_view value) {
+  void count(std::string_view value, std::string_view what, std::optional<std::size_t>& to) {
     std::size_t number = 0;
     const char* end = value.data() + value.size();
     const auto [at, error] = std::from_chars(value.data(), end, number);
     if (error != std::errc() || at != end || number == 0 || number > limits::kVisitorsMax)
-      return fault(value, quoted(value) + " is not a number of streams (1 to " +
+      return fault(value, quoted(value) + " is not a number of " + std::string(what) + " (1 to " +
                               std::to_string(limits::kVisitorsMax) + ")");
-    grant_.streams_max = number;
+    to = number;
   }
 
   std::string_view line_;
@@ -228,12 +230,12 @@ std::string format(const AgentGrant& grant) {
   before = " ports=";
   for (const PortRange& range : grant.ports) {
     line += before;
-    line += std::to_string(range.first);
-    if (range.last != range.first) line += "-" + std::to_string(range.last);
+    line += range.text();
     before = ",";
   }
   if (grant.rate) line += " rate=" + std::to_string(*grant.rate);
   if (grant.streams_max) line += " streams=" + std::to_string(*grant.streams_max);
+  if (grant.flows_max) line += " flows=" + std::to_string(*grant.flows_max);
   for (const auto& [key, list] : {std::pair(" from=", &grant.from),
                                   std::pair(" not=", &grant.not_from)}) {
     before = key;

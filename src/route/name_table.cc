@@ -21,11 +21,14 @@ ClaimOutcome NameTable::claim(std::string_view pattern, NameOwner owner) {
   if (found == owners_.end()) {
     if (count(owner.key_id) >= names_per_key_max_) return {ClaimVerdict::TooMany, std::nullopt};
     by_key_[owner.key_id].emplace_back(pattern);
+    quic_ += owner.quic ? 1 : 0;
     owners_.emplace(pattern, std::move(owner));
     return {ClaimVerdict::Claimed, std::nullopt};
   }
   if (found->second.key_id != owner.key_id) return {ClaimVerdict::TakenByOther, found->second};
   const bool same_session = found->second.session == owner.session;
+  quic_ += owner.quic ? 1 : 0;
+  quic_ -= found->second.quic ? 1 : 0;
   NameOwner previous = std::exchange(found->second, std::move(owner));
   return {same_session ? ClaimVerdict::Kept : ClaimVerdict::TakenOver, std::move(previous)};
 }
@@ -34,6 +37,7 @@ bool NameTable::release(std::string_view pattern, std::uint64_t session) {
   const auto found = owners_.find(pattern);
   if (found == owners_.end() || found->second.session != session) return false;
   forget(pattern, found->second.key_id);
+  quic_ -= found->second.quic ? 1 : 0;
   owners_.erase(found);
   return true;
 }

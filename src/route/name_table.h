@@ -22,6 +22,7 @@ struct NameOwner {
   std::uint64_t session = 0;  // the relay's number of the session, never used again
   ServiceNumber service;
   std::uint32_t thread = 0;   // index of the thread that holds the session's link
+  bool quic = false;          // visitors by QUIC are wanted, too
 
   bool operator==(const NameOwner&) const = default;
 };
@@ -74,12 +75,14 @@ class NameTable {
   const NameOwner* owner_of(std::string_view pattern) const;
 
   std::size_t size() const { return owners_.size(); }
+  std::size_t quic_names() const { return quic_; }  // whose owners want QUIC
   std::size_t count(std::string_view key_id) const;
 
  private:
   void forget(std::string_view pattern, std::string_view key_id);
 
   std::size_t names_per_key_max_;
+  std::size_t quic_ = 0;
   NameMap<NameOwner> owners_;
   NameMap<std::vector<std::string>> by_key_;  // key id -> its patterns; no empty vectors
 };

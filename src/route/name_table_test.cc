@@ -92,5 +92,20 @@ TEST(NameTable, MovesASessionToAnotherThread) {
   EXPECT_EQ(table.owner_of("b.example")->thread, 0u);
 }
 
+TEST(NameTable, CountsTheNamesThatWantQuic) {
+  NameTable table;
+  table.claim("a.test", {"alice", 1, {}, 0, true});
+  table.claim("b.test", {"alice", 1, {}, 0, false});
+  EXPECT_EQ(table.quic_names(), 1u);
+  table.claim("b.test", {"alice", 2, {}, 0, true});
+  EXPECT_EQ(table.quic_names(), 2u);
+  table.claim("a.test", {"bob", 3, {}, 0, true});  // refused
+  EXPECT_EQ(table.quic_names(), 2u);
+  table.claim("a.test", {"alice", 2, {}, 0, false});
+  EXPECT_EQ(table.quic_names(), 1u);
+  table.release_session("alice", 2);
+  EXPECT_EQ(table.quic_names(), 0u);
+}
+
 }  // namespace
 }  // namespace adit::route

@@ -8,6 +8,7 @@ namespace adit::route {
 Result<StaticRoutes> StaticRoutes::build(const std::vector<StaticRule>& rules) {
   StaticRoutes out;
   for (std::size_t i = 0; i < rules.size(); ++i) {
+    out.udp_.push_back(rules[i].udp);
     for (const std::string& pattern : rules[i].patterns) {
       const auto [at, fresh] = out.index_.emplace(pattern, i);
       if (!fresh && at->second != i) return Error{0, "two routes for \"" + pattern + "\""};
@@ -18,6 +19,8 @@ Result<StaticRoutes> StaticRoutes::build(const std::vector<StaticRule>& rules) {
   }
   return out;
 }
+
+bool StaticRoutes::any_udp() const { return std::ranges::find(udp_, true) != udp_.end(); }
 
 std::optional<std::size_t> StaticRoutes::find(std::string_view name) const {
   const auto found = find_by_name(index_, name);
@@ -71,14 +74,20 @@ Destination challenge_of(Destination visitor) {
   return visitor;
 }
 
-// Static routes and leases lead to TCP sockets.
-Destination over_quic(Destination visitor) {
-  if (std::holds_alternative<StaticRoute>(visitor) || std::holds_alternative<LeaseName>(visitor))
+// Leases, and static routes without an upstream of UDP, lead to TCP sockets.
+Destination over_quic(const RouterTable& table, Destination visitor) {
+  const auto* route = std::get_if<StaticRoute>(&visitor);
+  if (route != nullptr && !table.routes.takes_udp(route->index))
     return NoMatch{NoMatchReason::TcpOnly};
+  if (std::holds_alternative<LeaseName>(visitor)) return NoMatch{NoMatchReason::TcpOnly};
   return visitor;
 }
 
 }  // namespace
+
+std::string port_entry(Transport transport, std::uint16_t port) {
+  return (transport == Transport::Tcp ? "tcp/" : "udp/") + std::to_string(port);
+}
 
 Destination decide(const RouterTable& table, const RouteQuery& query) {
   const bool challenge = is_challenge(query);
@@ -89,14 +98,14 @@ Destination decide(const RouterTable& table, const RouteQuery& query) {
     // RFC 8737 §3: a challenge without a name is not one, so the default route is not for it.
     const auto fallback = table.routes.default_route();
     if (challenge || !fallback) return NoMatch{NoMatchReason::NoSni};
-    return query.transport == Transport::Tcp ? Destination(StaticRoute{*fallback})
-                                             : NoMatch{NoMatchReason::TcpOnly};
+    const Destination found = StaticRoute{*fallback};
+    return query.transport == Transport::Tcp ? found : over_quic(table, found);
   }
   auto name = parse_name(*query.sni);
   if (!name) return NoMatch{NoMatchReason::UnknownName};
   Destination visitor = by_name(table, std::move(*name));
   if (challenge) return challenge_of(std::move(visitor));
-  if (query.transport == Transport::Udp) return over_quic(std::move(visitor));
+  if (query.transport == Transport::Udp) return over_quic(table, std::move(visitor));
   return visitor;
 }
 

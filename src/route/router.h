@@ -23,6 +23,11 @@ namespace adit::route {
 
 enum class Transport : std::uint8_t { Tcp, Udp };  // TLS over TCP; QUIC
 
+// A public port in the NameTable, which keeps its owners as it does a name's: "tcp/5000". No host
+// name has a slash.
+std::string port_entry(Transport transport, std::uint16_t port);
+inline bool is_port_entry(std::string_view pattern) { return pattern.find('/') != pattern.npos; }
+
 inline constexpr std::string_view kAlpnAcme = "acme-tls/1";  // RFC 8737 §6.2
 inline constexpr std::string_view kAlpnH2Link = "adit-h2/1";
 inline constexpr std::string_view kAlpnQuicLink = "adit/1";
@@ -43,6 +48,7 @@ struct RouteQuery {
 struct StaticRule {
   std::vector<std::string> patterns;  // canonical
   bool is_default = false;            // takes the hellos without SNI
+  bool udp = false;                   // has an upstream for QUIC, too
 };
 
 // Static routes by name. Built once, from configuration that has been checked.
@@ -55,10 +61,13 @@ class StaticRoutes {
   // label, one wildcard at most matches, and it is the longest.
   std::optional<std::size_t> find(std::string_view name) const;
   std::optional<std::size_t> default_route() const { return default_; }
+  bool takes_udp(std::size_t index) const { return udp_[index]; }
+  bool any_udp() const;
 
  private:
   NameMap<std::size_t> index_;
   std::optional<std::size_t> default_;
+  std::vector<bool> udp_;  // by rule
 };
 
 // What a lease's name forwards to, after TLS has ended at the relay: 127.0.0.1 and this port.

@@ -173,6 +173,27 @@ TEST(Router, PortAndSourceDecideNothing) {
   EXPECT_EQ(decide(table, query), before);
 }
 
+TEST(Router, StaticRoutesWithAnUpstreamOfUdpTakeQuic) {
+  RouterTable table;
+  table.routes = *StaticRoutes::build({{{"tcp.test"}, false}, {{"both.test"}, true, true}});
+  EXPECT_TRUE(table.routes.any_udp());
+  RouteQuery query;
+  query.transport = Transport::Udp;
+  EXPECT_EQ(decide(table, query), Destination(StaticRoute{1}));
+  query.sni = "both.test";
+  EXPECT_EQ(decide(table, query), Destination(StaticRoute{1}));
+  query.sni = "tcp.test";
+  EXPECT_EQ(decide(table, query), Destination(NoMatch{NoMatchReason::TcpOnly}));
+}
+
+TEST(Router, EntriesOfPortsAreNoNames) {
+  EXPECT_EQ(port_entry(Transport::Tcp, 5000), "tcp/5000");
+  EXPECT_EQ(port_entry(Transport::Udp, 53), "udp/53");
+  EXPECT_TRUE(is_port_entry("tcp/5000"));
+  EXPECT_FALSE(is_port_entry("*.example.com"));
+  EXPECT_FALSE(parse_pattern("tcp/5000"));
+}
+
 TEST(StaticRoutes, RefusesWhatIsAmbiguous) {
   EXPECT_EQ(StaticRoutes::build({{{"a.test"}, false}, {{"a.test"}, false}}).error().what,
             "two routes for \"a.test\"");

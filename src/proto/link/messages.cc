@@ -40,6 +40,14 @@ json_t* names_of(const std::vector<std::string>& names) {
   return a;
 }
 
+void set_ports(json_t* o, const std::optional<PortRange>& ports) {
+  if (!ports) return;
+  json_t* pair = json_array();
+  json_array_append_new(pair, integer_of(ports->first));
+  json_array_append_new(pair, integer_of(ports->last));
+  json_object_set_new(o, "ports", pair);
+}
+
 json_t* offsets_of(const std::vector<StreamOffset>& streams) {
   json_t* a = json_array();
   for (const StreamOffset& s : streams) {
@@ -106,6 +114,16 @@ class Members {
       out.emplace_back(json_string_value(n), json_string_length(n));
     }
     return out;
+  }
+  // "ports": the first and the last.
+  std::optional<PortRange> ports() {
+    const json_t* a = get("ports", false);
+    if (a == nullptr) return std::nullopt;
+    const json_int_t first = json_integer_value(json_array_get(a, 0));
+    const json_int_t last = json_integer_value(json_array_get(a, 1));
+    if (json_array_size(a) != 2 || first < 1 || last < first || last > UINT16_MAX)
+      return say("ports", "is not a range of ports"), std::nullopt;
+    return PortRange{static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(last)};
   }
   std::vector<StreamOffset> offsets(const char* key) {
     std::vector<StreamOffset> out;
@@ -183,6 +201,8 @@ ByteVector to_json(const Hello& m) {
     json_object_set_new(o, "number", integer_of(s.number.value));
     json_object_set_new(o, "kind", text_of(s.kind));
     json_object_set_new(o, "names", names_of(s.names));
+    set_ports(o, s.ports);
+    if (s.quic) json_object_set_new(o, "quic", json_true());
     json_array_append_new(services, o);
   }
   json_object_set_new(j.get(), "services", services);
@@ -215,6 +235,7 @@ ByteVector to_json(const Welcome& m) {
     json_t* o = json_object();
     json_object_set_new(o, "number", integer_of(s.number.value));
     json_object_set_new(o, "names", names_of(s.names));
+    set_ports(o, s.ports);
     json_array_append_new(services, o);
   }
   json_object_set_new(j.get(), "services", services);
@@ -256,7 +277,9 @@ Result<Hello> parse_hello(Bytes body) {
   for (std::size_t i = 0; i < json_array_size(services); ++i) {
     Members s(json_array_get(services, i), "HELLO service");
     const ServiceNumber number{s.number("number")};
-    out.services.push_back({number, s.text("kind", 16), s.names("names")});
+    const std::string kind = s.text("kind", 16);
+    const auto names = s.names("names");
+    out.services.push_back({number, kind, names, s.ports(), s.flag("quic")});
     m.take_error(s);
   }
   out.yields = m.flag("yields");
@@ -291,7 +314,8 @@ Result<Welcome> parse_welcome(Bytes body) {
   for (std::size_t i = 0; i < json_array_size(services); ++i) {
     Members s(json_array_get(services, i), "WELCOME service");
     const ServiceNumber number{s.number("number")};
-    out.services.push_back({number, s.names("names")});
+    const auto names = s.names("names");
+    out.services.push_back({number, names, s.ports()});
     m.take_error(s);
   }
   out.next_stream = m.integer("next_stream");

@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "base/address.h"
 #include "base/bytes.h"
 #include "base/id.h"
 #include "base/limits.h"
+#include "base/port_range.h"
 #include "base/result.h"
 
 namespace adit::link {
@@ -28,8 +30,11 @@ struct StreamOffset {
 
 struct ServiceWanted {
   ServiceNumber number;
-  std::string kind;                 // "tls"
-  std::vector<std::string> names;   // empty: the key's own name under each domain of the relay
+  std::string kind;                 // "tls"; "tcp" and "udp" have ports and no names
+  // Of "tls"; empty: the key's own name under each domain of the relay
+  std::vector<std::string> names;
+  std::optional<PortRange> ports{};  // public ports of the relay
+  bool quic = false;                 // "tls": visitors by QUIC are wanted, too, as flows
 };
 
 struct ResumeRequest {
@@ -56,6 +61,7 @@ struct Hello {
 struct ServiceGranted {
   ServiceNumber number;
   std::vector<std::string> names;
+  std::optional<PortRange> ports{};
 };
 
 struct Welcome {
@@ -73,7 +79,8 @@ struct Welcome {
 };
 
 struct Refused {
-  std::string code;                // stable: "unknown_key", "name_not_granted", "name_taken", …
+  std::string code;                // stable: "unknown_key", "name_not_granted", "name_taken",
+                                   // "port_taken", …
   std::string text;
   std::uint64_t retry_after_ms = 0;
   bool again = false;              // whether trying again can help without a person's doing

@@ -17,6 +17,7 @@ Hello full_hello() {
   m.software = "adit 0.1";
   m.services.push_back({ServiceNumber{1}, "tls", {}});
   m.services.push_back({ServiceNumber{UINT32_MAX}, "tls", {"a.example.net", "*.b.example.net"}});
+  m.services.push_back({ServiceNumber{2}, "udp", {}, PortRange{53, 5353}, true});
   m.yields = true;
   ResumeRequest r;
   r.session = "abcdefghijklmnop";
@@ -34,7 +35,11 @@ TEST(LinkMessages, HelloRoundTrip) {
   ASSERT_TRUE(back) << back.error().what;
   EXPECT_EQ(back->version, kProtocolVersion);
   EXPECT_EQ(back->software, m.software);
-  ASSERT_EQ(back->services.size(), 2u);
+  ASSERT_EQ(back->services.size(), 3u);
+  EXPECT_FALSE(back->services[1].ports);
+  EXPECT_EQ(back->services[2].ports, (PortRange{53, 5353}));
+  EXPECT_FALSE(back->services[1].quic);
+  EXPECT_TRUE(back->services[2].quic);
   EXPECT_EQ(back->services[1].number, m.services[1].number);
   EXPECT_EQ(back->services[1].kind, "tls");
   EXPECT_EQ(back->services[1].names, m.services[1].names);
@@ -177,6 +182,11 @@ TEST(LinkMessages, HelloTable) {
        {"services no array", R"({"version":1,"services":{}})", false},
        {"service no object", R"({"version":1,"services":[1]})", false},
        {"service null", R"({"version":1,"services":[null]})", false},
+       {"ports", service(R"("number":1,"kind":"tcp","ports":[1,65535])"), true},
+       {"one port", service(R"("number":1,"kind":"tcp","ports":[1])"), false},
+       {"ports backwards", service(R"("number":1,"kind":"tcp","ports":[2,1])"), false},
+       {"port 0", service(R"("number":1,"kind":"tcp","ports":[0,1])"), false},
+       {"port beyond", service(R"("number":1,"kind":"tcp","ports":[1,65536])"), false},
        {"64 services", R"({"version":1,"services":)" + list_of(64, one) + "}", true},
        {"65 services", R"({"version":1,"services":)" + list_of(65, one) + "}", false},
        {"service without number", service(R"("kind":"tls")"), false},

@@ -150,6 +150,7 @@ class Connection {
   // Error EAGAIN when the queue of unsent datagrams is full (64), EMSGSIZE when it fits no packet.
   Status send_datagram(Bytes payload);
   std::size_t datagram_bytes_max() const;
+  std::size_t datagrams_waiting() const;  // in the queue
 
   // Sends CONNECTION_CLOSE with an application code; a Closed event follows.
   void close(std::uint64_t code, std::string_view reason, Instant now);

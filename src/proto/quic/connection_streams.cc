@@ -83,6 +83,8 @@ void Connection::stop_sending(QuicStream id, std::uint64_t code) {
 
 std::size_t Connection::datagram_bytes_max() const { return impl_->datagram_bytes_max(); }
 
+std::size_t Connection::datagrams_waiting() const { return impl_->datagrams.size(); }
+
 Status Connection::send_datagram(Bytes payload) {
   if (impl_->phase != Phase::Open) return Error{ENOTCONN, "the connection is closed"};
   if (payload.size() > impl_->datagram_bytes_max()) return Error{EMSGSIZE, "datagram too long"};

@@ -72,6 +72,14 @@ Verdict Endpoint::sort(const Path& path, Bytes datagram, bool validate_addresses
   return sort_initial(path, datagram, validate_addresses, now);
 }
 
+bool Endpoint::knows(Bytes datagram) const {
+  if (datagram.empty()) return false;
+  ngtcp2_version_cid ids{};
+  const int rv = ngtcp2_pkt_decode_version_cid(&ids, datagram.data(), datagram.size(),
+                                               kConnectionIdBytes);
+  return rv == 0 && ids_.contains(ConnectionId::of(Bytes(ids.dcid, ids.dcidlen)));
+}
+
 Verdict Endpoint::negotiate_version(Bytes destination, Bytes source) const {
   const std::uint32_t versions[] = {kReservedVersion, NGTCP2_PROTO_VER_V1};
   const auto unused_bits = static_cast<std::uint8_t>(crypto::random_u64());

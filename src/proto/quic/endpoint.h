@@ -34,6 +34,9 @@ class Endpoint {
   // while many handshakes are open.
   Verdict sort(const Path& path, Bytes datagram, bool validate_addresses, Instant now);
 
+  // Whether the datagram is for a connection of ours, by its id.
+  bool knows(Bytes datagram) const;
+
   void add(Connection& c);       // takes its ids, now and
   void update(Connection& c);    // after each feed
   void remove(Connection& c);

@@ -15,6 +15,22 @@ constexpr Duration kSelfSignedValidity = 24h * 397;
 constexpr Duration kPartingDeadline = 5s;
 }  // namespace
 
+std::string_view kind_word(ServiceKind kind) {
+  switch (kind) {
+    case ServiceKind::Tls: return "tls";
+    case ServiceKind::Tcp: return "tcp";
+    case ServiceKind::Udp: return "udp";
+  }
+  return "unknown";
+}
+
+HostPort target_of(const LocalServiceSettings& service, std::uint16_t port) {
+  HostPort to = service.to;
+  if (service.ports && service.ports->contains(port))
+    to.port = static_cast<std::uint16_t>(to.port + (port - service.ports->first));
+  return to;
+}
+
 LocalServices::LocalServices(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& metrics,
                              std::vector<LocalServiceSettings> services,
                              std::string self_signed_key_pem)
@@ -32,7 +48,7 @@ LocalServices::~LocalServices() { streams_.clear(); }
 Status LocalServices::load() {
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const LocalServiceSettings& s = settings_[i];
-    if (s.passthrough || s.certificate_pem.empty()) continue;
+    if (s.kind != ServiceKind::Tls || s.passthrough || s.certificate_pem.empty()) continue;
     crypto::ServerTls tls;
     tls.certificate_chain_pem = s.certificate_pem;
     tls.private_key_pem = s.key_pem;
@@ -47,7 +63,8 @@ Status LocalServices::load() {
 Status LocalServices::granted(ServiceNumber service, const std::vector<std::string>& names) {
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const LocalServiceSettings& s = settings_[i];
-    if (s.number != service || s.passthrough || !s.certificate_pem.empty()) continue;
+    if (s.number != service || s.kind != ServiceKind::Tls) continue;
+    if (s.passthrough || !s.certificate_pem.empty()) continue;
     // Several relays may grant different names; the certificate is for all of them.
     std::vector<std::string> all = tls_[i].names;
     for (const std::string& n : names)
@@ -73,6 +90,7 @@ Status LocalServices::granted(ServiceNumber service, const std::vector<std::stri
 void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) {
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     if (settings_[i].number != preamble.service) continue;
+    if (settings_[i].kind == ServiceKind::Udp) break;  // visitors of it are flows
     metrics_.counter("adit_agent_streams_total").add();
     const ProxiedConnection from{preamble.visitor, preamble.local};
     streams_.add(std::make_unique<ServedStream>(*this, i, from, std::move(end))).start();
@@ -96,7 +114,7 @@ ServedStream::~ServedStream() {
 void ServedStream::start() {
   dialer_ = std::make_unique<flow::Dialer>(owner_.loop_, owner_.resolver_,
                                            flow::Dialer::Done::to<&ServedStream::on_dialled>(this));
-  dialer_->dial(owner_.settings_[service_].to,
+  dialer_->dial(target_of(owner_.settings_[service_], from_.destination.port),
                 Deadline::after(owner_.loop_.now(), limits::kDialDeadline));
 }
 
@@ -112,7 +130,7 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
     return turn_away();
   }
   std::unique_ptr<flow::Duplex> near = std::move(end_);
-  if (!settings.passthrough) {
+  if (settings.kind == ServiceKind::Tls && !settings.passthrough) {
     auto& context = owner_.tls_[service_].context;
     auto session = context ? crypto::TlsSession::server(*context)
                            : Result<crypto::TlsSession>(Error{0, "no certificate yet"});
@@ -135,9 +153,14 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
   pump_->start();
 }
 
-// The visitor waits for a TLS answer either way: it gets an alert and not a bare reset.
+// A visitor that speaks TLS waits for an answer of it either way: it gets an alert and not a bare
+// reset.
 void ServedStream::turn_away() {
   dialer_.reset();
+  if (owner_.settings_[service_].kind != ServiceKind::Tls) {
+    end_->abort();
+    return finish();
+  }
   const auto record = fatal_alert(TlsAlert::InternalError);
   static_cast<void>(end_->write(record));  // the first bytes of the stream: there is room
   end_->finish();

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/port_range.h"
 #include "crypto/tls_context.h"
 #include "flow/bulk_queue.h"
 #include "flow/dialer.h"
@@ -24,15 +25,32 @@ namespace adit::service {
 // What a connection to a local service begins with: who is at its far end.
 enum class ProxyHeader : std::uint8_t { None, V1, V2 };
 
+enum class ServiceKind : std::uint8_t {
+  Tls,  // names on the relay's own port
+  Tcp,  // public ports of the relay, whatever is spoken there
+  Udp,
+};
+
+// As in HELLO: "tls".
+std::string_view kind_word(ServiceKind kind);
+
 struct LocalServiceSettings {
   ServiceNumber number;
-  std::vector<std::string> names;  // wanted
+  ServiceKind kind = ServiceKind::Tls;
+  std::vector<std::string> names;  // wanted; Tls
+  // Wanted, of the other kinds; what comes to the first goes to the port of `to`, what comes to the
+  // next to the next.
+  std::optional<PortRange> ports{};
   HostPort to;
+  std::optional<HostPort> to_udp{};  // of visitors by QUIC; Tls
   bool passthrough = false;
   // Terminate only; empty: a self-signed certificate for the names granted.
   std::string certificate_pem, key_pem;
   ProxyHeader proxy = ProxyHeader::None;
 };
+
+// Where a visitor of this service goes who connected to `port` of the relay.
+HostPort target_of(const LocalServiceSettings& service, std::uint16_t port);
 
 class ServedStream;
 

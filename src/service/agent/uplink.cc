@@ -284,7 +284,8 @@ link::Hello Uplink::make_hello(UplinkLink& link) {
   link::Hello hello;
   hello.software = "adit";
   for (const LocalServiceSettings& s : shared_.services.settings())
-    hello.services.push_back({s.number, "tls", s.names});
+    hello.services.push_back({s.number, std::string(kind_word(s.kind)), s.names, s.ports,
+                              s.to_udp.has_value()});
   hello.yields = yields_;
   if (session_) {
     auto exported =
@@ -311,6 +312,9 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
     drop_session();
     session_ = std::make_unique<Session>(shared_.loop, Role::Agent, shared_.session_limits,
                                          static_cast<StreamAcceptor*>(this));
+    flows_ = std::make_unique<AgentFlows>(shared_.loop, shared_.resolver, shared_.log,
+                                          shared_.metrics, shared_.services.settings());
+    session_->set_flows(flows_->channel());
     session_id_ = welcome.session;
     secret_ = welcome.secret;
   }
@@ -344,12 +348,19 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
   return {};
 }
 
-std::vector<std::string> Uplink::urls_of(const link::Welcome& welcome) {
+std::vector<std::string> Uplink::urls_of(const link::Welcome& welcome) const {
   std::vector<std::string> out;
   const std::string port =
       welcome.public_port == 443 ? std::string() : ":" + std::to_string(welcome.public_port);
   for (const link::ServiceGranted& s : welcome.services)
     for (const std::string& name : s.names) out.push_back("https://" + name + port);
+  for (const link::ServiceGranted& s : welcome.services) {
+    if (!s.ports) continue;
+    for (const LocalServiceSettings& mine : shared_.services.settings())
+      if (mine.number == s.number)
+        out.push_back(std::string(kind_word(mine.kind)) + "://" + target_.name + ":" +
+                      s.ports->text());
+  }
   return out;
 }
 
@@ -498,6 +509,8 @@ void Uplink::drop_session() {
   std::unique_ptr<Session> gone = std::move(session_);
   gone->detach();
   gone->end(link::ResetCode::Lost);
+  gone.reset();
+  flows_.reset();
 }
 
 }  // namespace adit::service

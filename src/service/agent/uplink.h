@@ -12,6 +12,7 @@
 #include "base/prng.h"
 #include "io/loop.h"
 #include "io/resolver.h"
+#include "service/agent/agent_flows.h"
 #include "service/agent/link_tls.h"
 #include "service/agent/local_service.h"
 #include "service/agent/relay_trust.h"
@@ -120,7 +121,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   void wait(std::string_view why);
   void drop_session();
   void on_session_over();
-  static std::vector<std::string> urls_of(const link::Welcome& welcome);
+  std::vector<std::string> urls_of(const link::Welcome& welcome) const;
 
   const AgentShared& shared_;
   const RelayTarget target_;
@@ -167,6 +168,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   io::Timer judge_;
 
   // The session and what resumes it.
+  std::unique_ptr<AgentFlows> flows_;
   std::unique_ptr<Session> session_;
   std::string session_id_;
   ByteVector secret_;

@@ -20,7 +20,7 @@ quic::Settings quic_settings(const UplinkLinkOptions& options) {
   s.idle_timeout = limits::kLinkIdleTimeout;
   s.keep_alive = limits::kLinkKeepAlive;
   s.handshake_deadline = limits::kLinkHandshakeDeadline;
-  s.streams_bidi_max = limits::kStreamsPerSessionMax;
+  s.streams_bidi_max = limits::kStreamsPerSessionMax + 1;  // the flow stream is one
   s.stream_window_bytes = limits::kStreamWindowBytes;
   s.connection_window_bytes = limits::kLinkWindowBytes;
   s.random_seed = options.random_seed;
@@ -32,7 +32,7 @@ h2::Settings h2_settings() {
   h2::Settings s;
   s.stream_window_bytes = limits::kStreamWindowBytes;
   s.connection_window_bytes = limits::kLinkWindowBytes;
-  s.streams_max = limits::kStreamsPerSessionMax + 1;  // the control channel is one
+  s.streams_max = limits::kStreamsPerSessionMax + 2;  // control channel and flow stream
   return s;
 }
 
@@ -288,6 +288,10 @@ void UplinkLink::on_stream_readable(flow::CarrierStream id) {
 void UplinkLink::on_stream_reset(flow::CarrierStream id, std::uint64_t code) {
   std::erase(early_, id);
   if (Session* session = owner_.session_of(*this)) session->on_stream_reset(id, code);
+}
+
+void UplinkLink::on_datagram(Bytes datagram) {
+  if (Session* session = owner_.session_of(*this)) session->on_datagram(datagram);
 }
 
 void UplinkLink::on_stream_closed(flow::CarrierStream id) {

@@ -103,6 +103,7 @@ class UplinkLink final : private flow::CarrierListener, private PoolOwner {
   void on_stream_readable(flow::CarrierStream id) override;
   void on_stream_reset(flow::CarrierStream id, std::uint64_t code) override;
   void on_stream_closed(flow::CarrierStream id) override;
+  void on_datagram(Bytes datagram) override;
   void on_path_changed(const Address&) override {}
   void on_down(const flow::CarrierDown& down) override;
 

@@ -149,20 +149,24 @@ bool Edge::over_address_limit(const Address& peer) {
   return true;
 }
 
-void Edge::admit(io::Socket socket, std::uint16_t local_port) {
-  const Address peer = loop_.peer_address(socket);
+bool Edge::let_in(const io::Socket& socket, const Address& peer) {
   enter(peer);
-  if (!is_balancer(peer.ip) && over_address_limit(peer)) {
-    // Not worth a TLS record: a flood would get an answer for each packet.
-    loop_.abort_on_close(socket);
-    return leave(peer);
-  }
-  if (hellos_.size() + forwards_.size() >= limits_.visitors) {
+  bool fits = is_balancer(peer.ip) || !over_address_limit(peer);
+  if (fits && hellos_.size() + forwards_.size() >= limits_.visitors) {
+    fits = false;
     counters_.refused_total.add();
     log_once(peer, "edge.visitor_limit", {}, "as many visitors as this thread may have");
-    loop_.abort_on_close(socket);
-    return leave(peer);
   }
+  if (fits) return true;
+  // Not worth a TLS record: a flood would get an answer for each packet.
+  loop_.abort_on_close(socket);
+  leave(peer);
+  return false;
+}
+
+void Edge::admit(io::Socket socket, std::uint16_t local_port) {
+  const Address peer = loop_.peer_address(socket);
+  if (!let_in(socket, peer)) return;
   if (hellos_.size() >= limits_.half_open) {
     // The oldest has had the most time; a flood pushes itself out.
     VisitorHello& oldest = *hellos_.oldest();
@@ -229,6 +233,15 @@ void Edge::forward_static(Visitor visitor, std::size_t index) {
 void Edge::pump(Visitor visitor, std::unique_ptr<flow::Duplex> far) {
   enter(visitor.peer);
   forwards_.add(std::make_unique<Forward>(*this, std::move(visitor))).pump(std::move(far));
+}
+
+void Edge::turn_away(Visitor visitor, TlsAlert alert, std::string_view reason) {
+  if (!visitor.speaks_tls) {
+    count_refused(reason);
+    return loop_.abort_on_close(visitor.socket);
+  }
+  enter(visitor.peer);
+  turn_away(std::move(visitor.socket), visitor.peer, alert, reason, visitor.sni);
 }
 
 void Edge::turn_away(io::Socket socket, const Address& peer, TlsAlert alert,

@@ -54,6 +54,8 @@ struct Visitor {
   // What the visitor connected to, where a balancer says so.
   std::optional<Address> destination{};
   bool inside_websocket = false;  // an agent's: its TLS has come out of one
+  // Came to a port of an agent's own: nobody knows what it speaks, and no alert is an answer.
+  bool speaks_tls = true;
 };
 
 // Where visitors of agents' names and of the relay's own go: the services of this thread.
@@ -89,6 +91,11 @@ class Edge {
   // --- for the conversations and for the agents' door ---
   // Joins a visitor to `far` (a session's stream); `description` is for the log.
   void pump(Visitor visitor, std::unique_ptr<flow::Duplex> far);
+  // Whether there is room for one more, of this address and at all. One that there is room for is
+  // counted (enter()); the other is counted as refused, and its socket to be closed by RST.
+  bool let_in(const io::Socket& socket, const Address& peer);
+  // Refuses a visitor that is not counted: by an alert where it speaks TLS, else by RST.
+  void turn_away(Visitor visitor, TlsAlert alert, std::string_view reason);
   // Sends a fatal alert and closes in order; `reason` is a bounded set (a metric's label).
   void turn_away(io::Socket socket, const Address& peer, TlsAlert alert, std::string_view reason,
                  std::string_view sni);

@@ -8,7 +8,7 @@ void apply(route::NameTable& table, const NameChange& change) {
   switch (change.kind) {
     case NameChange::Kind::Claim:
       for (const GrantedName& n : change.names)
-        table.claim(n.pattern, {change.key_id, change.session, n.service, change.thread});
+        table.claim(n.pattern, {change.key_id, change.session, n.service, change.thread, n.quic});
       break;
     case NameChange::Kind::ReleaseSession:
       table.release_session(change.key_id, change.session);

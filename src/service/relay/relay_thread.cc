@@ -1,5 +1,7 @@
 #include "service/relay/relay_thread.h"
 
+#include <algorithm>
+
 namespace adit::service {
 
 namespace {
@@ -13,6 +15,19 @@ std::vector<StaticUpstreams> make_upstreams(const RelaySettings& settings) {
 
 route::AgentAccess make_access(const RelaySettings& s) {
   return route::AgentAccess(s.domains, s.open, s.agents);
+}
+
+// Public ports stand where the relay does. An address that another one covers would be in its way.
+std::vector<IpAddress> addresses_of(const RelayPorts& ports) {
+  std::vector<IpAddress> out;
+  for (const auto* list : {&ports.tcp, &ports.udp})
+    for (const Address& at : *list)
+      if (std::find(out.begin(), out.end(), at.ip) == out.end()) out.push_back(at.ip);
+  const auto has = [&out](const IpAddress& ip) { return std::ranges::find(out, ip) != out.end(); };
+  if (has(IpAddress::any6())) return {IpAddress::any6()};
+  if (has(IpAddress::any4()))
+    std::erase_if(out, [](const IpAddress& ip) { return ip.is_v4() && ip != IpAddress::any4(); });
+  return out;
 }
 
 // How often a draining thread looks whether the last visitor has gone.
@@ -39,7 +54,9 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
       log_(log),
       tls_(tls),
       reset_secret_(reset_secret.begin(), reset_secret.end()),
+      resolver_(resolver),
       table_(make_table(settings)),
+      udp_upstreams_(settings.udp_upstreams),
       edge_(loop, resolver, log, metrics_, settings.edge, table_, make_upstreams(settings),
             static_cast<AgentDoor&>(*this)),
       site_(loop, log, metrics_, edge_, static_cast<SiteDoor&>(*this), tls.site),
@@ -65,6 +82,7 @@ std::uint32_t RelayThread::count() const {
 }
 
 Status RelayThread::listen(const RelayPorts& ports) {
+  tunnel_->set_port_addresses(addresses_of(ports));
   for (const Address& at : ports.tcp) {
     auto listener = loop_.listen_tcp(at, io::ListenOptions{true, limits::kListenBacklog});
     if (!listener) return std::move(listener).error().with("tcp " + at.text());
@@ -79,7 +97,9 @@ Status RelayThread::listen(const RelayPorts& ports) {
     if (!socket) return std::move(socket).error().with("udp " + at.text());
     ports_.push_back(std::make_unique<LinkPort>(loop_, std::move(*socket), ports_.size(), tls_.quic,
                                                 reset_secret_, metrics_, *tunnel_,
-                                                static_cast<Fabric&>(*this)));
+                                                static_cast<Fabric&>(*this),
+                                                LinkPort::Passing{resolver_, table_,
+                                                                  udp_upstreams_}));
   }
   return {};
 }
@@ -187,12 +207,22 @@ void RelayThread::pass_on(std::uint32_t thread, StrayDatagram datagram) {
   });
 }
 
+void RelayThread::share_id(std::size_t port, const quic::ConnectionId& id) {
+  for (std::uint32_t i = 0; i < count(); ++i) {
+    if (i == index_) continue;
+    post(threads_, i, [port, id, owner = index_](RelayThread& t) {
+      if (port < t.ports_.size()) t.ports_[port]->learn(id, owner);
+    });
+  }
+}
+
 // --- reload, drain, status -----------------------------------------------------------------------
 
 void RelayThread::reload(const RelaySettings& settings) {
   route::RouterTable fresh = make_table(settings);
   table_.relay_names = std::move(fresh.relay_names);
   table_.routes = std::move(fresh.routes);
+  udp_upstreams_ = settings.udp_upstreams;
   edge_.set_upstreams(make_upstreams(settings));
   edge_.set_limits(settings.edge);
   tunnel_->set_limits(settings.tunnel);
@@ -237,6 +267,7 @@ ThreadStatus RelayThread::status() const {
     a.state = link::name(session->state());
     for (const GrantedName& n : session->names()) a.names.push_back(n.pattern);
     a.streams = session->streams().stream_count();
+    a.flows = session->flows().size();
     a.retained_bytes = session->streams().retained_bytes();
     if (RelayLink* link = session->link()) {
       const flow::CarrierStats s = link->carrier().stats();

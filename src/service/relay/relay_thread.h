@@ -28,6 +28,7 @@ struct RelaySettings {
   std::vector<std::string> own_names;           // of the relay's HTTPS, beside the domains
   std::vector<route::StaticRule> rules;         // the same order as upstreams
   std::vector<std::vector<HostPort>> upstreams;
+  std::vector<std::optional<HostPort>> udp_upstreams;  // of QUIC; in the same order
   bool open = false;
   std::vector<route::AgentGrant> agents;
   EdgeLimits edge;
@@ -52,6 +53,7 @@ struct ThreadStatus {
     std::string key_id, carrier, peer, state;
     std::vector<std::string> names;
     std::size_t streams = 0;
+    std::size_t flows = 0;
     std::size_t retained_bytes = 0;  // sent and not yet handed on at the agent
     Duration rtt{};
   };
@@ -105,6 +107,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   void hand_over(std::uint32_t thread, Visitor visitor, const std::string& pattern) override;
   void hand_over_link(std::uint32_t thread, Visitor agent) override;
   void pass_on(std::uint32_t thread, StrayDatagram datagram) override;
+  void share_id(std::size_t port, const quic::ConnectionId& id) override;
 
   void visit(Visitor visitor, const std::string& pattern) override {
     tunnel_->visit(std::move(visitor), pattern);
@@ -129,7 +132,9 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   const LinkTls& tls_;
   const ByteVector reset_secret_;
   Metrics metrics_;
+  io::Resolver& resolver_;
   route::RouterTable table_;
+  std::vector<std::optional<HostPort>> udp_upstreams_;
   Edge edge_;
   Site site_;
   std::vector<std::unique_ptr<LinkPort>> ports_;  // outlive the links of the tunnel

@@ -10,6 +10,7 @@
 
 #include "base/address.h"
 #include "base/bytes.h"
+#include "proto/quic/connection_id.h"
 #include "service/edge/edge.h"
 #include "service/tunnel/relay_session.h"
 
@@ -54,6 +55,9 @@ class Fabric {
   // A TCP connection on which an agent opens a link.
   virtual void hand_over_link(std::uint32_t thread, Visitor agent) = 0;
   virtual void pass_on(std::uint32_t thread, StrayDatagram datagram) = 0;
+  // Datagrams with this connection id, which come to the UDP port, are for this thread: told to the
+  // others.
+  virtual void share_id(std::size_t port, const quic::ConnectionId& id) = 0;
 
  protected:
   ~Fabric() = default;

@@ -21,7 +21,7 @@ quic::Settings relay_settings(Bytes reset_secret) {
 
 LinkPort::LinkPort(io::Loop& loop, io::Socket socket, std::size_t index,
                    const crypto::TlsContext& tls, Bytes reset_secret, Metrics& metrics,
-                   Tunnel& tunnel, Fabric& fabric)
+                   Tunnel& tunnel, Fabric& fabric, const Passing& passing)
     : loop_(loop),
       socket_(std::move(socket)),
       index_(index),
@@ -35,7 +35,11 @@ LinkPort::LinkPort(io::Loop& loop, io::Socket socket, std::size_t index,
       writable_(io::Op::Handler::to<&LinkPort::on_writable>(this)),
       datagrams_(metrics.counter("adit_datagrams_received_total")),
       stray_(metrics.counter("adit_datagrams_passed_on_total")),
-      unroutable_(metrics.counter("adit_datagrams_dropped_total")) {
+      unroutable_(metrics.counter("adit_datagrams_dropped_total")),
+      passage_(QuicPassage::Context{loop, passing.resolver, index, passing.table,
+                                    passing.upstreams, tunnel, fabric, metrics},
+               QuicPassage::Send::to<&LinkPort::send_passed>(this),
+               QuicPassage::Ours::to<&LinkPort::waited>(this)) {
   loop_.receive_datagrams(receive_, socket_);
 }
 
@@ -62,7 +66,26 @@ void LinkPort::adopt(const StrayDatagram& d) {
   sort(quic::Path{d.local, d.peer}, d.ecn, d.bytes, true);
 }
 
+// What is ours is ours first, and where no name wants QUIC it ends there: the passage looks into
+// Initials, which costs a few microseconds, of a handshake's thousand.
 void LinkPort::sort(const quic::Path& path, std::uint8_t ecn, Bytes datagram, bool stray) {
+  if (passage_.active() && !endpoint_.knows(datagram) &&
+      passage_.take(path, ecn, datagram, stray))
+    return;
+  sort_ours(path, ecn, datagram, stray);
+}
+
+void LinkPort::waited(const quic::Path& path, std::uint8_t ecn, Bytes datagram) {
+  sort_ours(path, ecn, datagram, false);
+}
+
+// Full or refused: as lost as if the network had dropped it.
+void LinkPort::send_passed(const Address& peer, const Address& local, Bytes datagram) {
+  static_cast<void>(
+      loop_.send_datagrams(socket_, io::DatagramBatch{peer, local, datagram, 0, 0}));
+}
+
+void LinkPort::sort_ours(const quic::Path& path, std::uint8_t ecn, Bytes datagram, bool stray) {
   const bool busy = tunnel_.unauthenticated_links() > limits::kUnauthenticatedLinksMax / 4;
   quic::Verdict verdict = endpoint_.sort(path, datagram, busy, loop_.now());
   if (const auto* mine = std::get_if<quic::ForConnection>(&verdict)) {

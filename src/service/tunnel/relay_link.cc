@@ -156,6 +156,10 @@ void RelayLink::on_stream_closed(flow::CarrierStream id) {
   if (session_ != nullptr) session_->streams().on_stream_closed(id);
 }
 
+void RelayLink::on_datagram(Bytes datagram) {
+  if (session_ != nullptr) session_->streams().on_datagram(datagram);
+}
+
 void RelayLink::on_path_changed(const Address& peer) { tunnel_.path_changed(*this, peer); }
 
 void RelayLink::settle() {

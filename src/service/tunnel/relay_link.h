@@ -49,6 +49,7 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   void on_stream_readable(flow::CarrierStream id) override;
   void on_stream_reset(flow::CarrierStream id, std::uint64_t code) override;
   void on_stream_closed(flow::CarrierStream id) override;
+  void on_datagram(Bytes datagram) override;
   void on_path_changed(const Address& peer) override;
   void on_down(const flow::CarrierDown& down) override;
 

@@ -2,6 +2,8 @@
 
 #include "crypto/digest.h"
 #include "crypto/random.h"
+#include "service/tunnel/port_listeners.h"
+#include "service/tunnel/relay_flows.h"
 
 namespace adit::service {
 
@@ -14,16 +16,27 @@ ByteVector random_vector(std::size_t n) {
 }  // namespace
 
 RelaySession::RelaySession(io::Loop& loop, std::uint64_t number, crypto::KeyId key,
-                           const SessionLimits& limits,
+                           const SessionLimits& limits, std::unique_ptr<RelayFlows> flows,
                            Delegate<void(RelaySession&)> on_window_over)
     : loop_(loop),
       number_(number),
       key_(std::move(key)),
       id_(crypto::base32_lower(random_vector(10))),
       secret_(random_vector(link::kResumeSecretBytes)),
+      flows_(std::move(flows)),
       streams_(loop, Role::Relay, limits, nullptr),
       window_(loop, Delegate<void()>::to<&RelaySession::on_window>(this)),
-      on_window_over_(on_window_over) {}
+      on_window_over_(on_window_over) {
+  streams_.set_flows(flows_->channel());
+}
+
+RelaySession::~RelaySession() = default;
+
+void RelaySession::set_ports(std::vector<PublicPorts> ports,
+                             std::unique_ptr<PortListeners> listeners) {
+  ports_ = std::move(ports);
+  listeners_ = std::move(listeners);
+}
 
 ServiceNumber RelaySession::service_of(const std::string& pattern) const {
   for (const GrantedName& n : names_)
@@ -59,6 +72,7 @@ void RelaySession::ended() {
   if (state_ == link::SessionState::Ended) return;
   step(link::SessionEvent::Superseded);
   window_.stop();
+  listeners_.reset();
   streams_.end(link::ResetCode::Lost);
   link_ = nullptr;
 }

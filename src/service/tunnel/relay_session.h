@@ -3,13 +3,16 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/port_range.h"
 #include "crypto/key.h"
 #include "io/loop.h"
 #include "proto/link/messages.h"
 #include "proto/link/state.h"
+#include "route/router.h"
 #include "service/tunnel/session.h"
 
 namespace adit::service {
@@ -17,14 +20,26 @@ namespace adit::service {
 class RelayLink;
 
 struct GrantedName {
-  std::string pattern;
+  std::string pattern;  // or the entry of a port (route::port_entry)
+  ServiceNumber service;
+  bool quic = false;    // visitors by QUIC are wanted, too
+};
+
+// Public ports of the relay that lead to one service.
+struct PublicPorts {
+  route::Transport transport = route::Transport::Tcp;
+  PortRange range;
   ServiceNumber service;
 };
+
+class PortListeners;
+class RelayFlows;
 
 class RelaySession {
  public:
   RelaySession(io::Loop& loop, std::uint64_t number, crypto::KeyId key, const SessionLimits& limits,
-               Delegate<void(RelaySession&)> on_window_over);
+               std::unique_ptr<RelayFlows> flows, Delegate<void(RelaySession&)> on_window_over);
+  ~RelaySession();
 
   std::uint64_t number() const { return number_; }
   // What the agent knows it by: unguessable, and worth nothing without the secret.
@@ -37,6 +52,12 @@ class RelaySession {
   link::SessionState state() const { return state_; }
   const std::vector<GrantedName>& names() const { return names_; }
   void set_names(std::vector<GrantedName> names) { names_ = std::move(names); }
+  const std::vector<PublicPorts>& ports() const { return ports_; }
+  // Bound by `listeners`, where there are any.
+  void set_ports(std::vector<PublicPorts> ports, std::unique_ptr<PortListeners> listeners);
+  PortListeners* listeners() { return listeners_.get(); }
+  RelayFlows& flows() { return *flows_; }
+  const RelayFlows& flows() const { return *flows_; }
   ServiceNumber service_of(const std::string& pattern) const;
 
   // `proof` is HMAC-SHA256(secret, the new link's exporter value).
@@ -57,8 +78,11 @@ class RelaySession {
   const crypto::KeyId key_;
   std::string id_;
   ByteVector secret_;
+  std::unique_ptr<RelayFlows> flows_;
   Session streams_;
   std::vector<GrantedName> names_;
+  std::vector<PublicPorts> ports_;
+  std::unique_ptr<PortListeners> listeners_;
   RelayLink* link_ = nullptr;
   link::SessionState state_ = link::SessionState::Attached;
   Instant waiting_since_;

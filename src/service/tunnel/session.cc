@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "service/tunnel/flow_channel.h"
 
 namespace adit::service {
 
@@ -83,7 +84,12 @@ SessionStream* Session::by_carrier(flow::CarrierStream id) {
   return found == carried_.end() ? nullptr : found->second;
 }
 
+void Session::on_datagram(Bytes datagram) {
+  if (flows_ != nullptr) flows_->on_datagram(datagram);
+}
+
 void Session::on_stream_readable(flow::CarrierStream id) {
+  if (flows_ != nullptr && flows_->has(id)) return flows_->on_readable();
   if (unnamed_.contains(id)) return read_preamble(id);
   SessionStream* stream = by_carrier(id);
   if (stream == nullptr) return;
@@ -108,11 +114,13 @@ void Session::discard(SessionStream& stream) {
 
 // The carrier's reset repeats what a RESET frame says; whichever comes first counts.
 void Session::on_stream_reset(flow::CarrierStream id, std::uint64_t code) {
+  if (flows_ != nullptr && flows_->has(id)) return flows_->on_closed(true);
   if (unnamed_.contains(id)) return refuse(id, link::ResetCode::Cancelled);
   if (SessionStream* stream = by_carrier(id)) fail(*stream, static_cast<link::ResetCode>(code));
 }
 
 void Session::on_stream_closed(flow::CarrierStream id) {
+  if (flows_ != nullptr && flows_->has(id)) return flows_->on_closed(false);
   unnamed_.erase(id);
   if (SessionStream* stream = by_carrier(id)) {
     {

@@ -26,6 +26,8 @@ namespace adit::service {
 
 enum class Role : std::uint8_t { Relay, Agent };
 
+class FlowChannel;
+
 struct SessionLimits {
   std::size_t streams_max = 0;  // kStreamsPerSessionMax at most; the agent allows for twice as many
   std::size_t retain_stream_bytes = 0;
@@ -58,6 +60,9 @@ class Session {
   // when streams_max is reached, or the session is over.
   std::unique_ptr<flow::Duplex> open_stream(link::Preamble preamble);
 
+  // What carries the flows of this session; outlives it. Set before the first link.
+  void set_flows(FlowChannel& flows) { flows_ = &flows; }
+
   // --- links ---
   // Relay: `resume` of the HELLO. Agent: what WELCOME said. On an error of the peer nothing is
   // attached.
@@ -79,6 +84,7 @@ class Session {
   void on_stream_readable(flow::CarrierStream id);
   void on_stream_reset(flow::CarrierStream id, std::uint64_t code);
   void on_stream_closed(flow::CarrierStream id);
+  void on_datagram(Bytes datagram);
   // Frames of the control channel; an error is the peer's fault and ends the link.
   Status on_ack(Bytes body);
   Status on_reset(Bytes body);
@@ -154,6 +160,7 @@ class Session {
   const SessionLimits limits_;
   StreamAcceptor* const acceptor_;
   flow::Carrier* carrier_ = nullptr;
+  FlowChannel* flows_ = nullptr;
   bool ended_ = false;
 
   Streams streams_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "service/tunnel/flow_channel.h"
 #include "service/tunnel/session.h"
 
 namespace adit::service {
@@ -82,6 +83,7 @@ Status Session::resume(const Offsets& listed) {
 
 void Session::attached_to(flow::Carrier& carrier) {
   carrier_ = &carrier;
+  if (flows_ != nullptr) flows_->attach(carrier);
   for (auto& [number, stream] : streams_) {
     // An ACK that did not get out on the lost link; HELLO and WELCOME have told the same, but only
     // an ACK counts as told (maybe_retire).
@@ -104,6 +106,7 @@ void Session::forgotten(StreamNumber number, std::string_view why) {
 
 void Session::detach() {
   carrier_ = nullptr;
+  if (flows_ != nullptr) flows_->detach();
   carried_.clear();
   unnamed_.clear();
   acks_.clear();
@@ -174,6 +177,10 @@ void Session::leave_carrier(SessionStream& stream) {
 void Session::on_stream_opened(flow::CarrierStream id) { unnamed_.insert(id); }
 
 void Session::read_preamble(flow::CarrierStream id) {
+  if (flows_ != nullptr && flows_->adopt(id)) {
+    unnamed_.erase(id);
+    return flows_->on_readable();
+  }
   std::size_t used = 0;
   auto preamble = link::parse_preamble(carrier_->readable(id), used);
   if (!preamble) return refuse(id, link::ResetCode::Protocol);

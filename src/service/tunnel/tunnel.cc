@@ -1,10 +1,12 @@
 #include "service/tunnel/tunnel.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "flow/h2_pool.h"
 #include "flow/tcp_stream.h"
 #include "flow/tls_stream.h"
+#include "service/tunnel/wanted_services.h"
 
 namespace adit::service {
 
@@ -195,69 +197,83 @@ bool Tunnel::join(RelayLink& link) {
 
 void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
   const std::string& id = link.key().text;
-  Pending pending;
-  pending.link = &link;
-  std::vector<GrantedName> names;
-  for (const link::ServiceWanted& wanted : hello.services) {
-    if (wanted.kind != "tls")
-      return refuse(link, "kind", "this relay has no services of kind \"" + wanted.kind + "\"",
-                    false);
-    std::vector<std::string> asked = wanted.names;
-    if (asked.empty()) asked.push_back("{id}");
-    link::ServiceGranted granted{wanted.number, {}};
-    for (const std::string& name : asked) {
-      const auto resolved = access_.resolve(id, name);
-      if (resolved.refusal) {
-        log_.warn("tunnel.name_refused", {{"agent", id}, {"name", name},
-                                          {"code", route::code(*resolved.refusal)},
-                                          {"admit_with", "adit allow " + id + " --name " + name}});
-        return refuse(link, route::code(*resolved.refusal),
-                      "the name \"" + name +
-                          "\" is not granted to this key; the operator grants it "
-                          "with: adit allow " +
-                          id + " --name " + name,
-                      false);
-      }
-      for (const std::string& pattern : resolved.names) {
-        granted.names.push_back(pattern);
-        names.push_back({pattern, wanted.number});
-      }
+  WantedServices wanted = check_wanted(access_, id, hello.services);
+  if (const auto& no = wanted.refusal) {
+    if (!no->admit_with.empty()) {
+      log_.warn("tunnel.name_refused", {{"agent", id}, {"name", no->subject}, {"code", no->code},
+                                        {"admit_with", no->admit_with}});
     }
-    pending.services.push_back(std::move(granted));
+    return refuse(link, no->code, no->text, false);
   }
-  if (names.empty()) return refuse(link, "no_services", "the agent asks for no services", false);
 
   SessionLimits limits = limits_.session;
-  if (const route::AgentGrant* grant = access_.grant(id); grant != nullptr) {
+  const route::AgentGrant* grant = access_.grant(id);
+  if (grant != nullptr) {
     if (grant->streams_max) limits.streams_max = std::min(limits.streams_max, *grant->streams_max);
     limits.rate = grant->rate.value_or(0);
   }
+  auto flows = std::make_unique<RelayFlows>(loop_, metrics_, flow_limits_of(grant));
+  flows->set_rate(limits.rate);
   const std::uint64_t number = next_session_++;
+  Pending pending;
+  pending.link = &link;
   pending.session = std::make_unique<RelaySession>(
-      loop_, number, link.key(), limits,
+      loop_, number, link.key(), limits, std::move(flows),
       Delegate<void(RelaySession&)>::to<&Tunnel::on_window_over>(this));
-  pending.session->set_names(names);
-  fabric_.claim(ClaimRequest{fabric_.index(), number, id, std::move(names), hello.yields});
+  pending.session->set_names(wanted.names);
+  std::unique_ptr<PortListeners> listeners;
+  if (!wanted.ports.empty()) {
+    listeners = std::make_unique<PortListeners>(
+        loop_, number, wanted.ports, port_addresses_, pending.session->flows(),
+        static_cast<PortVisitors&>(*this), metrics_);
+  }
+  pending.session->set_ports(std::move(wanted.ports), std::move(listeners));
+  fabric_.claim(
+      ClaimRequest{fabric_.index(), number, id, std::move(wanted.names), hello.yields});
   pending_.emplace(number, std::move(pending));
 }
 
 void Tunnel::on_claimed(const ClaimAnswer& answer) {
   const auto found = pending_.find(answer.session);
   if (found == pending_.end()) return;
+  if (PortListeners* ports = found->second.session->listeners();
+      ports != nullptr && answer.refused_code.empty()) {
+    using Bound = Delegate<void(std::uint64_t, const Status&)>;
+    return ports->bind(Bound::to<&Tunnel::on_ports_bound>(this));
+  }
   Pending pending = std::move(found->second);
   pending_.erase(found);
-  if (!answer.refused_code.empty()) {
-    if (pending.link != nullptr) {
-      if (answer.refused_code == kSuperseded)
-        return refuse(*pending.link, kSuperseded,
-                      "another agent with the same key serves \"" + answer.refused_name + "\"",
-                      true);
-      refuse(*pending.link, "name_taken",
-             "another agent has the name \"" + answer.refused_name + "\" (" + answer.refused_code +
-                 ")", true);
-    }
-    return;
+  if (answer.refused_code.empty()) return go_live(std::move(pending));
+  if (pending.link != nullptr) on_refused_claim(*pending.link, answer);
+}
+
+void Tunnel::on_refused_claim(RelayLink& link, const ClaimAnswer& answer) {
+  const bool port = route::is_port_entry(answer.refused_name);
+  const std::string what = (port ? "port " : "name \"") + answer.refused_name + (port ? "" : "\"");
+  if (answer.refused_code == kSuperseded)
+    return refuse(link, kSuperseded, "another agent with the same key serves the " + what, true);
+  refuse(link, port ? "port_taken" : "name_taken",
+         "another agent has the " + what + " (" + answer.refused_code + ")", !port);
+}
+
+void Tunnel::on_ports_bound(std::uint64_t number, const Status& bound) {
+  const auto found = pending_.find(number);
+  CHECK(found != pending_.end());
+  Pending pending = std::move(found->second);
+  pending_.erase(found);
+  if (bound) {
+    pending.session->listeners()->start();
+    return go_live(std::move(pending));
   }
+  fabric_.release(pending.session->key().text, number);
+  const bool taken = bound.error().code == EADDRINUSE;
+  log_.warn("tunnel.port_refused",
+            {{"agent", pending.session->key().text}, {"what", bound.error().what}});
+  if (pending.link != nullptr)
+    refuse(*pending.link, taken ? "port_taken" : "port_unavailable", bound.error().what, false);
+}
+
+void Tunnel::go_live(Pending pending) {
   RelaySession& session = *pending.session;
   if (pending.link == nullptr) return fabric_.release(session.key().text, session.number());
   RelayLink& link = *pending.link;
@@ -284,10 +300,12 @@ link::Welcome Tunnel::welcome_for(RelaySession& session) const {
   w.public_port = public_port_;
   w.affinity = static_cast<std::uint8_t>(fabric_.index());
   w.resume_window_ms = static_cast<std::uint64_t>(limits_.resume_window / 1ms);
+  for (const PublicPorts& p : session.ports()) w.services.push_back({p.service, {}, p.range});
   for (const GrantedName& n : session.names()) {
+    if (route::is_port_entry(n.pattern)) continue;
     auto at = std::find_if(w.services.begin(), w.services.end(),
                            [&n](const auto& s) { return s.number == n.service; });
-    if (at == w.services.end()) at = w.services.insert(at, {n.service, {}});
+    if (at == w.services.end()) at = w.services.insert(at, {n.service, {}, {}});
     at->names.push_back(n.pattern);
   }
   w.next_stream = session.streams().next_stream();
@@ -350,6 +368,14 @@ void Tunnel::drop_session(std::uint64_t number, link::ResetCode) {
 }
 
 void Tunnel::end_session(std::uint64_t number) {
+  if (const auto waiting = pending_.find(number); waiting != pending_.end()) {
+    // It has the names for a while already, but not its ports yet.
+    RelayLink* link = waiting->second.link;
+    pending_.erase(waiting);
+    if (link != nullptr)
+      link->close(link::CloseCode::Superseded, "the same key took its names over");
+    return;
+  }
   const auto found = sessions_.find(number);
   if (found == sessions_.end()) return;
   RelaySession& session = *found->second;
@@ -374,20 +400,46 @@ void Tunnel::visit(Visitor visitor, const std::string& pattern) {
   serve(std::move(visitor), owner->session, owner->service);
 }
 
+void Tunnel::visit_port(Visitor visitor, std::uint64_t number, ServiceNumber service) {
+  if (!edge_.let_in(visitor.socket, visitor.peer)) return;
+  edge_.leave(visitor.peer);  // counted again where it is pumped or refused
+  serve(std::move(visitor), number, service);
+}
+
+bool Tunnel::admits_flow(std::uint64_t number, const Address& visitor) {
+  const auto found = sessions_.find(number);
+  if (draining_ || found == sessions_.end()) return false;
+  const route::AgentGrant* grant = access_.grant(found->second->key().text);
+  return grant == nullptr || grant->admits(visitor.ip);
+}
+
+RelayFlows* Tunnel::flows_for(std::uint64_t number, const Address& visitor) {
+  if (!admits_flow(number, visitor)) return nullptr;
+  return &sessions_.at(number)->flows();
+}
+
+FlowLimits Tunnel::flow_limits_of(const route::AgentGrant* grant) const {
+  FlowLimits out = limits_.flows;
+  if (grant != nullptr && grant->flows_max)
+    out.flows_max = std::min(out.flows_max, *grant->flows_max);
+  return out;
+}
+
+void Tunnel::on_accept_failed(int error) {
+  metrics_.counter("adit_accept_errors_total").add();
+  if (const auto held = once_.admit(loop_.now(), static_cast<std::uint64_t>(error)); held >= 0) {
+    log_.warn("tunnel.accept_failed",
+              {{"error", errno_error(error, "accept").what}, {"suppressed", held}});
+  }
+}
+
 void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service) {
   const auto found = sessions_.find(number);
-  if (found == sessions_.end()) {
-    // It went while the visitor was on its way here.
-    edge_.enter(visitor.peer);
-    return edge_.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::UnrecognizedName,
-                           "agent_gone", visitor.sni);
-  }
+  if (found == sessions_.end())  // it went while the visitor was on its way here
+    return edge_.turn_away(std::move(visitor), TlsAlert::UnrecognizedName, "agent_gone");
   const route::AgentGrant* grant = access_.grant(found->second->key().text);
-  if (grant != nullptr && !grant->admits(visitor.peer.ip)) {
-    edge_.enter(visitor.peer);
-    return edge_.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::AccessDenied,
-                           "visitor_denied", visitor.sni);
-  }
+  if (grant != nullptr && !grant->admits(visitor.peer.ip))
+    return edge_.turn_away(std::move(visitor), TlsAlert::AccessDenied, "visitor_denied");
   link::Preamble preamble;
   preamble.service = service;
   preamble.visitor = visitor.peer;
@@ -401,9 +453,7 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
                                         {"streams", found->second->streams().stream_count()},
                                         {"suppressed", held}});
     }
-    edge_.enter(visitor.peer);
-    return edge_.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::InternalError,
-                           "stream_limit", visitor.sni);
+    return edge_.turn_away(std::move(visitor), TlsAlert::InternalError, "stream_limit");
   }
   metrics_.counter("adit_streams_total").add();
   edge_.pump(std::move(visitor), std::move(end));
@@ -421,7 +471,10 @@ void Tunnel::set_access(route::AgentAccess access) {
   access_ = std::move(access);
   for (auto& [number, session] : sessions_) {
     const route::AgentGrant* grant = access_.grant(session->key().text);
-    session->streams().set_rate(grant == nullptr ? 0 : grant->rate.value_or(0));
+    const std::uint64_t rate = grant == nullptr ? 0 : grant->rate.value_or(0);
+    session->streams().set_rate(rate);
+    session->flows().set_rate(rate);
+    session->flows().set_limits(flow_limits_of(grant));
   }
   const std::vector<RelayLink*> links = all_links_;
   for (RelayLink* link : links) {
@@ -439,6 +492,8 @@ void Tunnel::set_access(route::AgentAccess access) {
 void Tunnel::go_away(Duration deadline) {
   draining_ = true;
   for (RelayLink* link : all_links_) link->go_away(deadline);
+  for (auto& [number, session] : sessions_)
+    if (session->listeners() != nullptr) session->listeners()->close();
 }
 
 void Tunnel::close_all() {

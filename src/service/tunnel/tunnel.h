@@ -15,6 +15,8 @@
 #include "route/router.h"
 #include "service/edge/edge.h"
 #include "service/tunnel/fabric.h"
+#include "service/tunnel/port_listeners.h"
+#include "service/tunnel/relay_flows.h"
 #include "service/tunnel/relay_link.h"
 #include "service/tunnel/relay_session.h"
 
@@ -23,11 +25,12 @@ namespace adit::service {
 struct TunnelLimits {
   SessionLimits session{limits::kStreamsPerSessionMax, limits::kStreamRetainBytesMax,
                         limits::kSessionRetainBytesMax};
+  FlowLimits flows;
   std::size_t links_per_key = limits::kLinksPerKeyMax;
   Duration resume_window = limits::kSessionResumeWindow;
 };
 
-class Tunnel {
+class Tunnel final : private PortVisitors {
  public:
   Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& limits,
          route::AgentAccess access, const route::RouterTable& table, std::uint16_t public_port,
@@ -35,6 +38,10 @@ class Tunnel {
   ~Tunnel();
 
   io::Loop& loop() { return loop_; }
+  // Where public ports are bound: before the first link.
+  void set_port_addresses(std::vector<IpAddress> addresses) {
+    port_addresses_ = std::move(addresses);
+  }
 
   // --- links ---
   RelayLink& add_link(std::unique_ptr<flow::Carrier> carrier);
@@ -67,6 +74,8 @@ class Tunnel {
   // An agent's link over a stream that is there; `carrier`: its name, for good.
   void link_over(std::unique_ptr<flow::Duplex> stream, std::string_view carrier,
                  const Address& peer, const std::string& sni);
+  // The flows of a session of this thread, for a visitor by QUIC; null where it may have none.
+  RelayFlows* flows_for(std::uint64_t session, const Address& visitor);
   // A visitor that another thread handed over, or our own, for a session of this thread.
   void serve(Visitor visitor, std::uint64_t session, ServiceNumber service);
 
@@ -81,16 +90,22 @@ class Tunnel {
   struct Pending {
     std::unique_ptr<RelaySession> session;
     RelayLink* link = nullptr;  // null: it went while names were being claimed
-    std::vector<link::ServiceGranted> services;
   };
 
   void decide_joins();
   bool join(RelayLink& link);
   bool try_resume(RelayLink& link, const link::Hello& hello);
   void start_session(RelayLink& link, const link::Hello& hello);
+  void on_refused_claim(RelayLink& link, const ClaimAnswer& answer);
+  void on_ports_bound(std::uint64_t session, const Status& bound);
+  void go_live(Pending pending);
   void refuse(RelayLink& link, std::string_view code, std::string text, bool again);
   void bound_links_of(const crypto::KeyId& key, const RelayLink& newest);
   void on_window_over(RelaySession& session);
+  void visit_port(Visitor visitor, std::uint64_t session, ServiceNumber service) override;
+  void on_accept_failed(int error) override;
+  bool admits_flow(std::uint64_t session, const Address& visitor) override;
+  FlowLimits flow_limits_of(const route::AgentGrant* grant) const;
   void drop_session(std::uint64_t number, link::ResetCode code);
   link::Welcome welcome_for(RelaySession& session) const;
 
@@ -117,6 +132,7 @@ class Tunnel {
   std::vector<RelayLink*> all_links_;
   std::vector<RelayLink*> joining_;  // to be decided in the next turn
   io::Task join_task_;
+  std::vector<IpAddress> port_addresses_;
 };
 
 }  // namespace adit::service
