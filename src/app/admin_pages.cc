@@ -7,7 +7,6 @@
 #include <ctime>
 #include <map>
 
-#include "service/admin/json_writer.h"
 
 namespace adit::app {
 namespace {
@@ -98,9 +97,21 @@ void write_facts(JsonWriter& json, const RelayFacts& facts) {
   json.boolean("self_signed", facts.self_signed);
   json.boolean("open", facts.open);
   json.boolean("draining", facts.draining);
+  write_sandbox(json, facts.sandbox);
 }
 
 }  // namespace
+
+void write_sandbox(JsonWriter& json, const SandboxFacts& facts) {
+  json.begin_object("sandbox");
+  json.boolean("on", facts.on);
+  json.string("user", facts.user);
+  json.string("capabilities", facts.capabilities);
+  json.boolean("no_new_privs", facts.no_new_privileges);
+  json.string("system_calls", facts.calls);
+  json.string("files", facts.files);
+  json.end();
+}
 
 RelayTotals totals_of(const std::vector<MetricSample>& samples) {
   std::map<std::string, std::int64_t, std::less<>> plain;

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/sandbox.h"
 #include "base/time.h"
+#include "service/admin/json_writer.h"
 #include "service/relay/status_collector.h"
 
 namespace adit::app {
@@ -26,6 +28,7 @@ struct RelayFacts {
   bool self_signed = false;
   bool open = false;
   bool draining = false;
+  SandboxFacts sandbox;
 };
 
 // The counters that status shows, added up over threads.
@@ -70,6 +73,8 @@ struct BuildFacts {
 std::string process_metrics(const BuildFacts& build, const ProcessFacts& process);
 std::string utc_text(WallTime when);       // "2026-01-31T12:00:00Z"
 std::string duration_text(Duration d);     // "3 h 12 min"
+// As an object "sandbox".
+void write_sandbox(service::JsonWriter& json, const SandboxFacts& facts);
 // Columns as wide as their widest cell; the first row is the heading.
 std::string table_text(const std::vector<std::vector<std::string>>& rows);
 

@@ -18,6 +18,7 @@ RelayFacts facts() {
               {Address{IpAddress::loopback4(), 8443}, true, false}};
   f.domains = {"t.example.com"};
   f.pin = "sha256/abc=";
+  f.sandbox = {true, "adit", "none", true, "filtered", "Landlock 7"};
   return f;
 }
 
@@ -71,6 +72,8 @@ TEST(AdminPages, StatusJson) {
       R"("listeners":[{"address":"0.0.0.0:443","tcp":true,"udp":true},)"
       R"({"address":"127.0.0.1:8443","tcp":true,"udp":false}],"domains":["t.example.com"],)"
       R"("pin":"sha256/abc=","self_signed":false,"open":false,"draining":false,)"
+      R"("sandbox":{"on":true,"user":"adit","capabilities":"none","no_new_privs":true,)"
+      R"("system_calls":"filtered","files":"Landlock 7"},)"
       R"("threads":[{"thread":0,"half_open":1,"forwarded":2,"links":1},)"
       R"({"thread":1,"half_open":0,"forwarded":0,"links":0}],"threads_missing":[],)"
       R"("agents":[{"id":"abcd","names":["a.t.example.com","b.t.example.com"],)"
@@ -92,6 +95,7 @@ TEST(AdminPages, StatusText) {
 listens   0.0.0.0:443 tcp+udp, 127.0.0.1:8443 tcp
 domains   t.example.com
 key       sha256/abc=
+sandbox   user adit, capabilities none, no_new_privs, system calls filtered, files Landlock 7
 visitors  5 open, 100 accepted, 8 refused (unknown_name 6, relay_name 2)
 bytes     1000 B in, 2.9 MiB out
 links     1 up, 9 accepted, 4 refused (not_authorized 4)

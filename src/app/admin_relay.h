@@ -25,6 +25,7 @@ class RelayAdmin final : public service::AdminSource {
 
   // After a reload, and when the drain begins.
   void set_config(const RelayConfig& config);
+  void set_sandbox(const SandboxFacts& sandbox) { facts_.sandbox = sandbox; }
   void set_draining() { facts_.draining = true; }
 
  private:

@@ -109,6 +109,7 @@ std::string status_text(const RelayFacts& facts, const service::RelayReport& rep
   line("listens", listeners_text(facts.listen));
   line("domains", names_text(facts.domains));
   line("key", facts.pin + (facts.self_signed ? " (self-signed: for development)" : ""));
+  line("sandbox", sandbox_text(facts.sandbox));
   if (facts.open) line("open", "every agent is admitted (--open)");
   line("visitors", fmt::format("{} open, {} accepted, {}", t.visitors_open, t.visitors_accepted,
                                refused_text(t.visitors_refused)));

@@ -43,6 +43,7 @@ AgentReport AgentAdmin::report() const {
   out.io_backend = io::name(loop_.backend());
   out.io_reason = reason_;
   out.stopping = stopping_;
+  out.sandbox = sandbox_;
   out.connections = agent_.services().open();
   for (const auto& uplink : agent_.uplinks()) {
     AgentReport::Uplink u;

@@ -21,6 +21,7 @@ class AgentAdmin final : public service::AdminSource {
   // The operator's socket at `config.admin`, the metrics at `config.metrics` if set. EADDRINUSE:
   // another agent is there.
   Status listen(const AgentConfig& config);
+  void set_sandbox(const SandboxFacts& sandbox) { sandbox_ = sandbox; }
   void set_stopping() { stopping_ = true; }
 
  private:
@@ -34,6 +35,7 @@ class AgentAdmin final : public service::AdminSource {
   const WallTime started_;
   const Instant start_;
   bool stopping_ = false;
+  SandboxFacts sandbox_;
   service::AdminServer server_;
 };
 

@@ -10,6 +10,7 @@
 #include "app/http_proxy.h"
 #include "app/log_sink.h"
 #include "app/relay_main.h"
+#include "app/sandbox.h"
 #include "app/version.h"
 #include "base/limits.h"
 #include "crypto/certificate.h"
@@ -184,6 +185,9 @@ class AgentProcess {
     agent_->start();
     return {};
   }
+  void set_sandbox(const SandboxFacts& facts) {
+    if (admin_) admin_->set_sandbox(facts);
+  }
   Status listen(const AgentConfig& config, std::string id, std::string backend_reason) {
     admin_.emplace(loop_, log_, *agent_, std::move(id), std::move(backend_reason));
     return admin_->listen(config);
@@ -213,7 +217,16 @@ class AgentProcess {
   bool stopping_ = false;
 };
 
-int run_process(const AgentConfig& config, const Environment& environment, bool expose, bool json) {
+Status give_up(const SandboxPlan& plan, Log& log, AgentProcess& process) {
+  if (auto ok = change_user(plan); !ok) return ok;
+  const SandboxFacts facts = enter_sandbox(plan);
+  log.info("agent.sandbox", {{"state", sandbox_text(facts)}});
+  process.set_sandbox(facts);
+  return {};
+}
+
+int run_process(const AgentConfig& config, const ConfigSources& sources,
+                const Environment& environment, bool expose, bool json) {
   crypto::init();
   auto choice = choose_loop(config.io_backend);
   if (!choice) {
@@ -247,6 +260,10 @@ int run_process(const AgentConfig& config, const Environment& environment, bool 
     if (auto ok = process.listen(config, id, choice->reason); !ok)
       log.warn("agent.no_status", {{"what", ok.error().what}});
   }
+  if (auto ok = give_up(make_sandbox_plan(config, sources), log, process); !ok) {
+    log.error("agent.start_failed", {{"what", ok.error().what}});
+    return exit_code::kConfiguration;
+  }
   loop.run();
   return console.exit_code();
 }
@@ -254,11 +271,11 @@ int run_process(const AgentConfig& config, const Environment& environment, bool 
 }  // namespace
 
 int run_agent(const AgentCommand& command, const Environment& environment) {
-  return run_process(command.config, environment, false, false);
+  return run_process(command.config, command.sources, environment, false, false);
 }
 
 int run_expose(const ExposeCommand& command, const Environment& environment) {
-  return run_process(command.config, environment, true, command.json);
+  return run_process(command.config, {}, environment, true, command.json);
 }
 
 Answer run(const KeysCommand& command) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "service/admin/json_writer.h"
 
 namespace adit::app {
 namespace {
@@ -60,6 +59,7 @@ std::string agent_status_json(const AgentReport& report) {
   json.string("reason", report.io_reason);
   json.end();
   json.boolean("stopping", report.stopping);
+  write_sandbox(json, report.sandbox);
   json.number("connections", report.connections);
   json.begin_array("relays");
   for (const AgentReport::Uplink& u : report.uplinks) write_uplink(json, u);
@@ -81,9 +81,11 @@ std::string agent_status_json(const AgentReport& report) {
 }
 
 std::string agent_status_text(const AgentReport& report) {
-  std::string out = fmt::format("adit {} ({}), agent {}, up {}, {}{}\n\n", report.build.version,
+  std::string out = fmt::format("adit {} ({}), agent {}, up {}, {}{}\nsandbox   {}\n\n",
+                                report.build.version,
                                 report.build.commit, report.id, duration_text(report.build.uptime),
-                                report.io_backend, report.stopping ? ", STOPPING" : "");
+                                report.io_backend, report.stopping ? ", STOPPING" : "",
+                                sandbox_text(report.sandbox));
   std::vector<std::vector<std::string>> relays{
       {"RELAY", "STATE", "CARRIER", "RTT", "FOR", "STREAMS", "TROUBLE"}};
   for (const AgentReport::Uplink& u : report.uplinks) {

@@ -28,6 +28,7 @@ struct AgentReport {
   BuildFacts build;
   std::string id, io_backend, io_reason;
   bool stopping = false;
+  SandboxFacts sandbox;
   std::size_t connections = 0;         // to local services
   std::vector<Uplink> uplinks;
   std::vector<Service> services;

@@ -12,6 +12,7 @@ AgentReport a_report() {
   r.io_backend = "io_uring";
   r.io_reason = "works";
   r.connections = 2;
+  r.sandbox = {true, "adit", "none", true, "filtered", "Landlock 7"};
   r.uplinks.push_back({"t.example.com:443", "live", "quic", 12'500us, 65s, 2, 1000, 3,
                        {"https://a.t.example.com"}, ""});
   r.uplinks.push_back({"u.example.com:443", "waiting", "", {}, {}, 0, 0, 0, {},
@@ -26,7 +27,10 @@ TEST(AgentPages, Json) {
   EXPECT_EQ(agent_status_json(a_report()),
             R"({"version":"0.1.0","commit":"abc","started":"2023-11-14T22:13:20Z",)"
             R"("uptime_s":3723,"id":"aaaabbbb","io":{"backend":"io_uring","reason":"works"},)"
-            R"("stopping":false,"connections":2,"relays":[{"relay":"t.example.com:443",)"
+            R"("stopping":false,)"
+            R"("sandbox":{"on":true,"user":"adit","capabilities":"none","no_new_privs":true,)"
+            R"("system_calls":"filtered","files":"Landlock 7"},)"
+            R"("connections":2,"relays":[{"relay":"t.example.com:443",)"
             R"("state":"live","carrier":"quic","rtt_ms":12.5,"live_s":65,"times_live":3,)"
             R"("streams":2,"retained_bytes":1000,"urls":["https://a.t.example.com"],)"
             R"("trouble":null},{"relay":"u.example.com:443","state":"waiting","carrier":null,)"
@@ -40,6 +44,7 @@ TEST(AgentPages, Json) {
 TEST(AgentPages, Text) {
   EXPECT_EQ(agent_status_text(a_report()),
             R"(adit 0.1.0 (abc), agent aaaabbbb, up 1 h 2 min, io_uring
+sandbox   user adit, capabilities none, no_new_privs, system calls filtered, files Landlock 7
 
 RELAY              STATE    CARRIER  RTT      FOR        STREAMS  TROUBLE
 t.example.com:443  live     quic     12.5 ms  1 min 5 s  2        -

@@ -112,6 +112,8 @@ struct OldFile {
   bool exists = false;
   std::string text;
   mode_t mode = 0644;
+  uid_t owner = static_cast<uid_t>(-1);  // chown's "as it is"
+  gid_t group = static_cast<gid_t>(-1);
 };
 
 Result<OldFile> read_old(const std::string& path) {
@@ -126,6 +128,8 @@ Result<OldFile> read_old(const std::string& path) {
   if (!S_ISREG(status.st_mode)) return Error{0, path + ": not a regular file"};
   out.exists = true;
   out.mode = status.st_mode & 07777;
+  out.owner = status.st_uid;
+  out.group = status.st_gid;
   char buffer[16 * 1024];
   while (out.text.size() <= kFileBytesMax) {
     const ssize_t n = ::read(file.raw(), buffer, sizeof buffer);
@@ -154,6 +158,9 @@ Status replace(const Descriptor& folder, const std::string& path, const OldFile&
   const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!file) return errno_error(errno, "create").with(temporary);
   Status status = write_all(file.raw(), text);
+  // Edited by root, it stays readable for the relay's own user. Before the mode, which chown cuts.
+  if (status && ::geteuid() == 0 && ::fchown(file.raw(), old.owner, old.group) != 0)
+    status = errno_error(errno, "chown");
   if (status && ::fchmod(file.raw(), old.mode) != 0) status = errno_error(errno, "chmod");
   if (status && ::rename(temporary.c_str(), path.c_str()) != 0)
     status = errno_error(errno, "rename");

@@ -78,6 +78,8 @@ struct RelayConfig {
   bool open = false;
   unsigned threads = 0;           // 0: one per CPU
   IoBackend io_backend = IoBackend::Auto;
+  bool sandbox = true;
+  std::string user;               // to become once the ports are bound; empty: stay
   std::string admin;              // path of the admin socket
   std::optional<Address> metrics;
   LogConfig log;
@@ -140,6 +142,8 @@ struct AgentConfig {
   std::vector<ServiceConfig> services;
   LogConfig log;
   IoBackend io_backend = IoBackend::Auto;
+  bool sandbox = true;
+  std::string user;  // to become after the start; empty: stay
   bool operator==(const AgentConfig&) const = default;
 };
 

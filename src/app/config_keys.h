@@ -139,12 +139,18 @@ Key<Config> list_key(KeyName names, Access access, Item item, Print print) {
           }};
 }
 
-// [log] and io_backend, alike in every kind of configuration.
+// [log], io_backend and what is given up after the start, alike in every kind of configuration.
 template <class Config>
 void add_common_keys(std::vector<Key<Config>>& keys) {
   keys.push_back(choice_key<Config>(
       {"", "io_backend", "KIND", "auto, uring or epoll; auto takes io_uring where it works"},
       [](auto& c) -> auto& { return c.io_backend; }, {"auto", "uring", "epoll"}));
+  keys.push_back(choice_key<Config>(
+      {"", "sandbox", "on|off", "once started, give up capabilities, system calls and files"},
+      [](auto& c) -> auto& { return c.sandbox; }, {"off", "on"}));
+  keys.push_back(text_key<Config>(
+      {"", "user", "NAME", "become this user once started as root", Shape::Scalar, "stay"},
+      [](auto& c) -> auto& { return c.user; }));
   keys.push_back(choice_key<Config>({"log", "format", "FORM", "text or json"},
                                     [](auto& c) -> auto& { return c.log.format; },
                                     {"text", "json"}));

@@ -486,6 +486,7 @@ admin = "/home/u/.local/state/adit/admin.sock"
 open = false
 threads = 0
 io_backend = "auto"
+sandbox = "on"
 
 [log]
 format = "text"

@@ -12,6 +12,7 @@
 #include "app/admin_relay.h"
 #include "app/log_sink.h"
 #include "app/relay_settings.h"
+#include "app/sandbox.h"
 #include "app/version.h"
 #include "crypto/init.h"
 #include "io/cares_resolver.h"
@@ -37,6 +38,7 @@ struct Startup {
     }
     Startup* startup = nullptr;
     std::string backend;
+    SandboxFacts sandbox;
     std::optional<Error> error;
   };
   void stop_all() {
@@ -186,6 +188,27 @@ Status start_control(const Shared& shared, Startup& startup, io::Loop& loop,
   return admin->listen(shared.command.config);
 }
 
+// All is bound: what the threads do not need any more goes. Each for itself but for the user, who
+// is the process's and changes before the first thread's filter forbids it.
+void give_up(std::uint32_t index, const Shared& shared, Startup& startup) {
+  const SandboxPlan plan = make_sandbox_plan(shared.command.config, shared.command.sources);
+  if (index == 0 && startup.first_error() == nullptr) {
+    if (auto ok = change_user(plan); !ok) startup.rows[0].error = ok.error();
+  }
+  startup.step.arrive_and_wait();
+  if (startup.first_error() == nullptr) startup.rows[index].sandbox = enter_sandbox(plan);
+  startup.step.arrive_and_wait();
+}
+
+void say_sandbox(const Startup& startup, Log& log, RelayAdmin& admin) {
+  admin.set_sandbox(startup.rows[0].sandbox);
+  log.info("relay.sandbox", {{"state", sandbox_text(startup.rows[0].sandbox)}});
+  for (std::size_t i = 1; i < startup.rows.size(); ++i) {
+    if (startup.rows[i].sandbox == startup.rows[0].sandbox) continue;
+    log.warn("relay.sandbox", {{"thread", i}, {"state", sandbox_text(startup.rows[i].sandbox)}});
+  }
+}
+
 // One thread from its loop to its end. The barriers: every loop is there before messages are sent,
 // every thread listens before any serves, all have stopped before the first is destroyed, and all
 // services are destroyed before the first loop is.
@@ -224,8 +247,10 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
     if (!ok) row.error = ok.error();
   }
   startup.step.arrive_and_wait();
+  give_up(index, shared, startup);
   if (startup.first_error() == nullptr) {
     if (index == 0) {
+      say_sandbox(startup, shared.log, *admin);
       shared.log.info("relay.ready", {{"version", version()}, {"backend", row.backend},
                                       {"threads", startup.rows.size()},
                                       {"key", shared.identity.pin}});
