@@ -50,28 +50,6 @@ void write_totals(JsonWriter& json, const RelayTotals& t) {
   json.end();
 }
 
-void write_agent(JsonWriter& json, const Agent& a, std::uint32_t thread) {
-  json.begin_object();
-  json.string("id", a.key_id);
-  json.begin_array("names");
-  for (const std::string& name : a.names) json.string(name);
-  json.end();
-  json.string("state", a.state);
-  if (a.carrier.empty()) {  // between two links
-    json.null("carrier");
-    json.null("peer");
-    json.null("rtt_ms");
-  } else {
-    json.string("carrier", a.carrier);
-    json.string("peer", a.peer);
-    json.decimal("rtt_ms", milliseconds(a.rtt));
-  }
-  json.number("streams", a.streams);
-  json.number("retained_bytes", a.retained_bytes);
-  json.number("thread", thread);
-  json.end();
-}
-
 void write_facts(JsonWriter& json, const RelayFacts& facts) {
   json.string("version", facts.version);
   json.string("commit", facts.commit);
@@ -101,6 +79,32 @@ void write_facts(JsonWriter& json, const RelayFacts& facts) {
 }
 
 }  // namespace
+
+void write_agent(JsonWriter& json, const Agent& a, std::uint32_t thread) {
+  json.begin_object();
+  json.string("id", a.key_id);
+  json.begin_array("names");
+  for (const std::string& name : a.names) json.string(name);
+  json.end();
+  json.string("state", a.state);
+  if (a.carrier.empty()) {  // between two links
+    json.null("carrier");
+    json.null("peer");
+    json.null("rtt_ms");
+  } else {
+    json.string("carrier", a.carrier);
+    json.string("peer", a.peer);
+    json.decimal("rtt_ms", milliseconds(a.rtt));
+  }
+  json.number("streams", a.streams);
+  json.number("retained_bytes", a.retained_bytes);
+  json.number("streams_max", a.streams_max);
+  json.number("bytes_in", a.bytes_in);
+  json.number("bytes_out", a.bytes_out);
+  json.number("rate_limit", a.rate);
+  json.number("thread", thread);
+  json.end();
+}
 
 void write_sandbox(JsonWriter& json, const SandboxFacts& facts) {
   json.begin_object("sandbox");
@@ -176,6 +180,20 @@ std::string status_json(const RelayFacts& facts, const service::RelayReport& rep
     for (const Agent& a : t.agents) write_agent(json, a, t.thread);
   json.end();
   write_totals(json, totals_of(report.samples));
+  json.end();
+  return std::move(json).text();
+}
+
+std::string agents_json(const service::RelayReport& report) {
+  JsonWriter json;
+  json.begin_object();
+  json.begin_array("agents");
+  for (const service::ThreadStatus& t : report.threads)
+    for (const Agent& a : t.agents) write_agent(json, a, t.thread);
+  json.end();
+  json.begin_array("threads_missing");
+  for (const std::uint32_t thread : report.missing) json.element(thread);
+  json.end();
   json.end();
   return std::move(json).text();
 }

@@ -51,6 +51,15 @@ RelayTotals totals_of(const std::vector<MetricSample>& samples);
 std::string status_json(const RelayFacts& facts, const service::RelayReport& report);
 std::string status_text(const RelayFacts& facts, const service::RelayReport& report);
 
+// `adit agents`, and what it says of `agents kick`.
+std::string agents_json(const service::RelayReport& report);
+std::string agents_text(const service::RelayReport& report);
+std::string kicked_text(const std::string& id, const service::RelayReport& report);
+
+// `adit explain`, of a name or of a visitor's id.
+std::string explain_json(const std::string& what, const service::RelayReport& report);
+std::string explain_text(const std::string& what, const service::RelayReport& report);
+
 // What the process is to the kernel, under the names that Prometheus' own libraries use.
 struct ProcessFacts {
   double cpu_seconds = 0;
@@ -72,7 +81,11 @@ struct BuildFacts {
 // In Prometheus' format.
 std::string process_metrics(const BuildFacts& build, const ProcessFacts& process);
 std::string utc_text(WallTime when);       // "2026-01-31T12:00:00Z"
+std::string bytes_text(std::uint64_t n);   // "1.5 MiB"
 std::string duration_text(Duration d);     // "3 h 12 min"
+// An element of an array.
+void write_agent(service::JsonWriter& json, const service::ThreadStatus::Agent& agent,
+                 std::uint32_t thread);
 // As an object "sandbox".
 void write_sandbox(service::JsonWriter& json, const SandboxFacts& facts);
 // Columns as wide as their widest cell; the first row is the heading.

@@ -38,6 +38,10 @@ service::RelayReport report() {
   linked.streams = 3;
   linked.retained_bytes = 4096;
   linked.rtt = 12'345'678ns;
+  linked.streams_max = 10;
+  linked.bytes_in = 2048;
+  linked.bytes_out = 100;
+  linked.rate = 1 << 20;
   r.threads[1].thread = 1;
   service::ThreadStatus::Agent& waiting = r.threads[1].agents.emplace_back();
   waiting.key_id = "efghij";
@@ -78,9 +82,12 @@ TEST(AdminPages, StatusJson) {
       R"({"thread":1,"half_open":0,"forwarded":0,"links":0}],"threads_missing":[],)"
       R"("agents":[{"id":"abcd","names":["a.t.example.com","b.t.example.com"],)"
       R"("state":"attached","carrier":"quic","peer":"192.0.2.1:5000","rtt_ms":12.346,)"
-      R"("streams":3,"retained_bytes":4096,"thread":0},{"id":"efghij","names":[],)"
+      R"("streams":3,"retained_bytes":4096,)"
+      R"("streams_max":10,"bytes_in":2048,"bytes_out":100,"rate_limit":1048576,"thread":0},)"
+      R"({"id":"efghij","names":[],)"
       R"("state":"waiting","carrier":null,"peer":null,"rtt_ms":null,)"
-      R"("streams":0,"retained_bytes":0,"thread":1}],)"
+      R"("streams":0,"retained_bytes":0,"streams_max":0,"bytes_in":0,"bytes_out":0,)"
+      R"("rate_limit":0,"thread":1}],)"
       R"("totals":{"visitors_open":5,"visitors_accepted":100,"visitors_handed_over":7,)"
       R"("visitors_refused":{"relay_name":2,"unknown_name":6},"bytes_in":1000,)"
       R"("bytes_out":3000000,"links":1,"links_accepted":9,)"
@@ -105,6 +112,47 @@ AGENT   STATE     CARRIER  PEER            RTT    STREAMS  NAMES
 abcd    attached  quic     192.0.2.1:5000  12 ms  3        a.t.example.com, b.t.example.com
 efghij  waiting   -        -               -      0        -
 )");
+}
+
+TEST(AdminPages, Agents) {
+  const std::string text = agents_text(report());
+  EXPECT_NE(text.find("12 ms  3/10     2.0 KiB  100 B  1.0 MiB/s  "), std::string::npos) << text;
+  EXPECT_EQ(agents_text({}), "no agents\n");
+  EXPECT_TRUE(agents_json(report()).starts_with(R"({"agents":[{"id":"abcd",)"));
+  service::RelayReport kicked = report();
+  EXPECT_EQ(kicked_text("x", kicked), "agent x has no session here\n");
+  kicked.threads[1].kicked = 2;
+  EXPECT_TRUE(kicked_text("x", kicked).starts_with("agent x: 2 sessions ended; "));
+}
+
+TEST(AdminPages, Explain) {
+  service::RelayReport r = report();
+  service::VisitorRecord old, late;
+  old.id = 1;
+  old.at = WallTime{1'600'000'000'000'000'000};
+  old.sni = "a.test";
+  old.decision = "none reason=unknown_name";
+  old.outcome = "refused: unknown_name";
+  late = old;
+  late.id = 2;
+  late.at.ns += 1'000'000'000;
+  late.destination = "10.0.0.1:443";
+  late.outcome.clear();
+  r.threads[0].visitors = {old};
+  r.threads[1].visitors = {late};
+  r.threads[0].forecast = {"agent name=a.test key=a.test", false, false, {"on thread 1"}};
+  r.threads[1].forecast = {"agent name=a.test key=a.test", true, true, {"agent x over quic"}};
+  const std::string text = explain_text("a.test", r);
+  EXPECT_TRUE(text.starts_with("A visitor of a.test now is served: agent name=a.test key=a.test\n"
+                               "  agent x over quic\n\n0000000000000002  2020-09-13T12:26:41Z"))
+      << text;
+  EXPECT_NE(text.find("  came of it under way\n0000000000000001"), std::string::npos) << text;
+  EXPECT_NE(text.find("  came of it refused: unknown_name after 0.000 s, 0 B in, 0 B out\n"),
+            std::string::npos);
+  const std::string json = explain_json("a.test", r);
+  EXPECT_NE(json.find(R"("now":{"rule":"agent name=a.test key=a.test","served":true,)"),
+            std::string::npos);
+  EXPECT_EQ(explain_text("x", {}), "no visitor is remembered of x\n");
 }
 
 TEST(AdminPages, TextOfARelayThatNeedsAttention) {

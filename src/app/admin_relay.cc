@@ -25,7 +25,7 @@ Status make_state_dir(const RelayConfig& config) {
 }  // namespace
 
 RelayAdmin::RelayAdmin(io::Loop& loop, Log& log, const service::RelayThreads& threads,
-                       RelayFacts facts, Delegate<Reloaded()> reload)
+                       RelayFacts facts, Delegate<Reloaded(bool dry_run)> reload)
     : loop_(loop),
       facts_(std::move(facts)),
       start_(loop.now()),
@@ -55,9 +55,23 @@ void RelayAdmin::ask(service::AdminQuestion& question) {
   if (!collector_.busy()) collect();
 }
 
+// What the threads have to do beyond saying what they have: a collection for this question alone.
+service::ThreadQuery RelayAdmin::query_of(const service::AdminQuestion& question) {
+  switch (question.page()) {
+    case service::AdminPage::ExplainJson:
+    case service::AdminPage::ExplainText: return {question.argument(), {}};
+    case service::AdminPage::Kick: return {{}, question.argument()};
+    default: return {};
+  }
+}
+
 void RelayAdmin::collect() {
-  asked_.take_all(waiting_);
-  collector_.collect(service::StatusCollector::Done::to<&RelayAdmin::on_report>(this));
+  const service::ThreadQuery query = query_of(*waiting_.front());
+  do {
+    asked_.push_back(*waiting_.pop_front());
+  } while (query == service::ThreadQuery{} && !waiting_.empty() &&
+           query_of(*waiting_.front()) == query);
+  collector_.collect(service::StatusCollector::Done::to<&RelayAdmin::on_report>(this), query);
 }
 
 void RelayAdmin::on_report(const service::RelayReport& report) {
@@ -71,6 +85,17 @@ void RelayAdmin::on_report(const service::RelayReport& report) {
       case service::AdminPage::StatusText: question->answer(status_text(facts, report)); break;
       case service::AdminPage::Metrics:
         question->answer(metrics_page(facts, report, read_process_facts()));
+        break;
+      case service::AdminPage::AgentsJson: question->answer(agents_json(report)); break;
+      case service::AdminPage::AgentsText: question->answer(agents_text(report)); break;
+      case service::AdminPage::ExplainJson:
+        question->answer(explain_json(question->argument(), report));
+        break;
+      case service::AdminPage::ExplainText:
+        question->answer(explain_text(question->argument(), report));
+        break;
+      case service::AdminPage::Kick:
+        question->answer(kicked_text(question->argument(), report));
         break;
     }
   }

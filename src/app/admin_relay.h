@@ -17,7 +17,7 @@ class RelayAdmin final : public service::AdminSource {
  public:
   // `reload` and `threads` outlive this object, and this object outlives the loop's last turn.
   RelayAdmin(io::Loop& loop, Log& log, const service::RelayThreads& threads, RelayFacts facts,
-             Delegate<Reloaded()> reload);
+             Delegate<Reloaded(bool dry_run)> reload);
 
   // The operator's socket at `config.admin`, the metrics at `config.metrics` if set. EADDRINUSE:
   // another relay is there.
@@ -30,9 +30,10 @@ class RelayAdmin final : public service::AdminSource {
 
  private:
   void ask(service::AdminQuestion& question) override;
-  Reloaded reload() override { return reload_(); }
+  Reloaded reload(bool dry_run) override { return reload_(dry_run); }
 
   void collect();
+  static service::ThreadQuery query_of(const service::AdminQuestion& question);
   void on_report(const service::RelayReport& report);
   RelayFacts facts_now() const;
 
@@ -41,7 +42,7 @@ class RelayAdmin final : public service::AdminSource {
   io::Loop& loop_;
   RelayFacts facts_;  // `uptime` unset
   const Instant start_;
-  const Delegate<Reloaded()> reload_;
+  const Delegate<Reloaded(bool dry_run)> reload_;
   service::StatusCollector collector_;
   // Those whom the collection under way answers, and those who came after it began: what they did
   // before they asked must show.

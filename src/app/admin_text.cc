@@ -12,15 +12,6 @@ namespace {
 
 using Agent = service::ThreadStatus::Agent;
 
-std::string bytes_text(std::int64_t n) {
-  constexpr std::array kUnits{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (n < 1024) return fmt::format("{} B", n);
-  double value = static_cast<double>(n) / 1024;
-  std::size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
 std::string rtt_text(const Agent& a) {
   if (a.carrier.empty()) return "-";
   const double ms = std::chrono::duration<double, std::milli>(a.rtt).count();
@@ -76,6 +67,15 @@ std::string listeners_text(const std::vector<ListenConfig>& listen) {
 
 }  // namespace
 
+std::string bytes_text(std::uint64_t n) {
+  constexpr std::array kUnits{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (n < 1024) return fmt::format("{} B", n);
+  double value = static_cast<double>(n) / 1024;
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
+  return fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
 std::string duration_text(Duration d) {
   const auto s = d / 1s;
   if (s < 60) return fmt::format("{} s", s);
@@ -97,6 +97,29 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
+std::string agents_text(const service::RelayReport& report) {
+  std::vector<std::vector<std::string>> rows{
+      {"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "IN", "OUT", "LIMIT", "NAMES"}};
+  for (const service::ThreadStatus& t : report.threads) {
+    for (const Agent& a : t.agents) {
+      const bool linked = !a.carrier.empty();
+      rows.push_back({a.key_id, a.state, linked ? a.carrier : "-", linked ? a.peer : "-",
+                      rtt_text(a), fmt::format("{}/{}", a.streams, a.streams_max),
+                      bytes_text(a.bytes_in), bytes_text(a.bytes_out),
+                      a.rate == 0 ? "-" : bytes_text(a.rate) + "/s", names_text(a.names)});
+    }
+  }
+  return rows.size() == 1 ? "no agents\n" : table_text(rows);
+}
+
+std::string kicked_text(const std::string& id, const service::RelayReport& report) {
+  std::size_t sessions = 0;
+  for (const service::ThreadStatus& t : report.threads) sessions += t.kicked;
+  if (sessions == 0) return "agent " + id + " has no session here\n";
+  return fmt::format("agent {}: {} session{} ended; it may come back (adit deny {} keeps it out)\n",
+                     id, sessions, sessions == 1 ? "" : "s", id);
+}
+
 std::string status_text(const RelayFacts& facts, const service::RelayReport& report) {
   const RelayTotals t = totals_of(report.samples);
   std::string out = fmt::format("adit {} ({}), up {}, {}, {} thread{}{}\n", facts.version,
@@ -113,7 +136,8 @@ std::string status_text(const RelayFacts& facts, const service::RelayReport& rep
   if (facts.open) line("open", "every agent is admitted (--open)");
   line("visitors", fmt::format("{} open, {} accepted, {}", t.visitors_open, t.visitors_accepted,
                                refused_text(t.visitors_refused)));
-  line("bytes", fmt::format("{} in, {} out", bytes_text(t.bytes_in), bytes_text(t.bytes_out)));
+  line("bytes", fmt::format("{} in, {} out", bytes_text(static_cast<std::uint64_t>(t.bytes_in)),
+                            bytes_text(static_cast<std::uint64_t>(t.bytes_out))));
   line("links", fmt::format("{} up, {} accepted, {}", t.links, t.links_accepted,
                             refused_text(t.links_refused)));
   line("sessions", fmt::format("{} alive, {} resumed, {} expired, {} superseded", t.sessions,

@@ -29,10 +29,15 @@ void AgentAdmin::ask(service::AdminQuestion& question) {
     case service::AdminPage::StatusText: return question.answer(agent_status_text(now));
     case service::AdminPage::Metrics:
       return question.answer(agent_metrics_page(now, read_process_facts()));
+    default: return question.answer({});  // has() kept it out
   }
 }
 
-service::AdminSource::Reloaded AgentAdmin::reload() {
+bool AgentAdmin::has(service::AdminPage page) const {
+  return page <= service::AdminPage::Metrics;
+}
+
+service::AdminSource::Reloaded AgentAdmin::reload(bool) {
   return {false, "an agent reads its files when it starts: restart it\n"};
 }
 

@@ -26,7 +26,8 @@ class AgentAdmin final : public service::AdminSource {
 
  private:
   void ask(service::AdminQuestion& question) override;
-  Reloaded reload() override;
+  Reloaded reload(bool dry_run) override;
+  bool has(service::AdminPage page) const override;
   AgentReport report() const;
 
   io::Loop& loop_;

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <memory>
 
@@ -266,13 +267,72 @@ class RelayStatus final : public AboutRelay {
 class Reload final : public AboutRelay {
  public:
   explicit Reload(CLI::App& parent)
-      : AboutRelay(parent, "reload", "Make the relay of this machine read its files again",
-                   {"state_dir", "admin"}) {}
+      : AboutRelay(parent, "reload",
+                   "Make the relay of this machine read its files again, and say what differs",
+                   {"state_dir", "admin"}) {
+    app_.add_flag("--dry-run", dry_run_, "only say what would change");
+  }
   Outcome finish(const Environment& environment) override {
     auto config = relay(environment);
     if (auto* answer = std::get_if<Answer>(&config)) return std::move(*answer);
-    return ReloadCommand{std::get<RelayConfig>(config).admin};
+    return ReloadCommand{std::get<RelayConfig>(config).admin, dry_run_};
   }
+
+ private:
+  bool dry_run_ = false;
+};
+
+class Agents final : public AboutRelay {
+ public:
+  explicit Agents(CLI::App& parent)
+      : AboutRelay(parent, "agents", "List the agents of this machine's relay, or end a session",
+                   {"state_dir", "admin"}) {
+    app_.add_option("order", words_, "kick ID: end the agent's session; it may come back")
+        ->option_text("[kick ID]")
+        ->expected(2);
+    app_.add_flag("--json", json_, "print JSON");
+  }
+  Outcome finish(const Environment& environment) override {
+    if (!words_.empty() && words_.front() != "kick")
+      return usage("\"" + words_.front() + "\" is no order; there is kick ID", "agents");
+    const std::string id = words_.empty() ? std::string() : words_.back();
+    if (!words_.empty() && !route::is_key_id(id))
+      return usage("\"" + id + "\" is not an agent's id (26 characters of a-z and 2-7)", "agents");
+    auto config = relay(environment);
+    if (auto* answer = std::get_if<Answer>(&config)) return std::move(*answer);
+    return AgentsCommand{std::get<RelayConfig>(config).admin, json_, id};
+  }
+
+ private:
+  std::vector<std::string> words_;
+  bool json_ = false;
+};
+
+class Explain final : public AboutRelay {
+ public:
+  explicit Explain(CLI::App& parent)
+      : AboutRelay(parent, "explain", "Say why a visitor went where it went",
+                   {"state_dir", "admin"}) {
+    app_.add_option("what", what_, "a host name, a visitor's id from the log, or an agent's id")
+        ->required()
+        ->option_text("NAME|ID REQUIRED");
+    app_.add_flag("--json", json_, "print JSON");
+  }
+  Outcome finish(const Environment& environment) override {
+    // It becomes a part of a request line; names and ids have nothing else in them.
+    const bool fine = std::all_of(what_.begin(), what_.end(), [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+    });
+    if (!fine || what_.empty() || what_.size() > 255)
+      return usage("\"" + what_ + "\" is neither a host name nor an id", "explain");
+    auto config = relay(environment);
+    if (auto* answer = std::get_if<Answer>(&config)) return std::move(*answer);
+    return ExplainCommand{std::get<RelayConfig>(config).admin, what_, json_};
+  }
+
+ private:
+  std::string what_;
+  bool json_ = false;
 };
 
 class Allow final : public AboutRelay {
@@ -424,6 +484,31 @@ class ConfigPrint final : public Subcommand {
   bool effective_ = false;
 };
 
+class DoctorSide final : public Subcommand {
+ public:
+  DoctorSide(CLI::App& parent, ConfigKind kind)
+      : Subcommand(parent, kind == ConfigKind::Relay ? "relay" : "agent",
+                   kind == ConfigKind::Relay ? "Look at the public side, from here"
+                                             : "Look at the private side, from here"),
+        kind_(kind) {
+    flags_.add_file(app_);
+    flags_.add(app_, kind == ConfigKind::Relay ? relay_config_keys() : agent_config_keys());
+    app_.add_flag("--json", json_, "print JSON");
+    app_.footer("Each FAIL comes with a cure; exit code 1 where there is one.\n\n" +
+                config_footer(kind == ConfigKind::Relay ? "RELAY" : "AGENT"));
+  }
+  Outcome finish(const Environment& environment) override {
+    return DoctorCommand{
+        kind_, flags_.sources(environment, kind_ == ConfigKind::Relay ? kRelayFile : kAgentFile),
+        json_};
+  }
+
+ private:
+  ConfigKind kind_;
+  ConfigFlags flags_;
+  bool json_ = false;
+};
+
 class Version final : public Subcommand {
  public:
   explicit Version(CLI::App& parent) : Subcommand(parent, "version", "Print the version") {}
@@ -442,6 +527,8 @@ class CommandLine {
     add<Expose>(app_);
     add<RelayStatus>(app_);
     add<Reload>(app_);
+    add<Agents>(app_);
+    add<Explain>(app_);
     add<Allow>(app_);
     add<Deny>(app_);
     add<Keys>(app_);
@@ -450,6 +537,9 @@ class CommandLine {
     CLI::App& print = *config.add_subcommand("print", "Print the configuration of relay or agent");
     commands_.push_back(std::make_unique<ConfigPrint>(print, ConfigKind::Relay));
     commands_.push_back(std::make_unique<ConfigPrint>(print, ConfigKind::Agent));
+    CLI::App& doctor = *app_.add_subcommand("doctor", "Find out what keeps a tunnel from working");
+    commands_.push_back(std::make_unique<DoctorSide>(doctor, ConfigKind::Relay));
+    commands_.push_back(std::make_unique<DoctorSide>(doctor, ConfigKind::Agent));
     add<Version>(app_);
   }
 

@@ -54,6 +54,24 @@ struct StatusCommand {
 };
 struct ReloadCommand {
   std::string admin;
+  bool dry_run = false;
+};
+struct AgentsCommand {
+  std::string admin;
+  bool json = false;
+  std::string kick;  // an agent's id; empty: the list
+};
+struct ExplainCommand {
+  std::string admin;
+  std::string what;  // a name, an agent's id or a visitor's
+  bool json = false;
+};
+
+// Of the side whose configuration it is given.
+struct DoctorCommand {
+  ConfigKind kind = ConfigKind::Relay;
+  ConfigSources sources;
+  bool json = false;
 };
 
 struct AllowCommand {
@@ -84,7 +102,8 @@ struct ConfigPrintCommand {
 struct VersionCommand {};
 
 using Command = std::variant<RelayCommand, AgentCommand, ExposeCommand, StatusCommand,
-                             ReloadCommand, AllowCommand, DenyCommand, KeysCommand,
+                             ReloadCommand, AgentsCommand, ExplainCommand, DoctorCommand,
+                             AllowCommand, DenyCommand, KeysCommand,
                              ConfigCheckCommand, ConfigPrintCommand, VersionCommand>;
 
 // What to print and how to end, where nothing has to run.

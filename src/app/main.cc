@@ -7,6 +7,7 @@
 
 #include "app/agent_main.h"
 #include "app/command_line.h"
+#include "app/doctor.h"
 #include "app/relay_main.h"
 #include "app/status_command.h"
 
@@ -40,9 +41,12 @@ struct Runner {
   int operator()(const ConfigPrintCommand& c) const { return say(run(c, environment)); }
   int operator()(const AllowCommand& c) const { return say(run(c)); }
   int operator()(const DenyCommand& c) const { return say(run(c)); }
+  int operator()(const DoctorCommand& c) const { return say(run(c, environment)); }
   int operator()(const VersionCommand& c) const { return say(run(c)); }
   int operator()(const StatusCommand& c) const { return say(run(c)); }
   int operator()(const ReloadCommand& c) const { return say(run(c)); }
+  int operator()(const AgentsCommand& c) const { return say(run(c)); }
+  int operator()(const ExplainCommand& c) const { return say(run(c)); }
   template <class Other>
   int operator()(const Other&) const {
     return exit_code::kUsage;

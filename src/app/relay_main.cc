@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "app/admin_relay.h"
+#include "app/config_difference.h"
 #include "app/log_sink.h"
 #include "app/relay_settings.h"
 #include "app/sandbox.h"
@@ -63,10 +64,12 @@ struct Startup {
 class Control {
  public:
   Control(const RelayCommand& command, const Environment& environment, Log& log, Startup& startup,
-          io::Loop& loop)
+          io::Loop& loop, const std::vector<route::AgentGrant>& agents)
       : command_(command), environment_(environment), log_(log), startup_(startup), loop_(loop),
         watch_(loop, Delegate<void()>::to<&Control::on_watch>(this)),
-        agents_seen_(stamp(command.config.authorized_agents)) {}
+        agents_seen_(stamp(command.config.authorized_agents)),
+        running_(command.config),
+        agents_(agents) {}
 
   Status start() {
     static constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -79,11 +82,13 @@ class Control {
   }
   // Told of what status shows; outlives the loop's last turn.
   void set_admin(RelayAdmin& admin) { admin_ = &admin; }
-  service::AdminSource::Reloaded on_reload_asked() { return reload("adit reload"); }
+  service::AdminSource::Reloaded on_reload_asked(bool dry_run) {
+    return reload("adit reload", dry_run);
+  }
 
  private:
   void on_signal(int signal) {
-    if (signal == SIGHUP) return static_cast<void>(reload("SIGHUP"));
+    if (signal == SIGHUP) return static_cast<void>(reload("SIGHUP", false));
     // A second signal: the operator does not want to wait
     if (draining_) return startup_.stop_all();
     draining_ = true;
@@ -97,8 +102,9 @@ class Control {
       });
     }
   }
-  service::AdminSource::Reloaded reload(std::string_view why) {
+  service::AdminSource::Reloaded reload(std::string_view why, bool dry_run) {
     auto loaded = load_relay_config(command_.sources, environment_);
+    if (dry_run) return foretell(loaded);
     for (const ConfigError& e : loaded.errors)
       log_.error("relay.config_error", {{"what", e.text()}});
     if (!loaded) {
@@ -107,11 +113,12 @@ class Control {
     }
     const SettingsAndFaults made = make_settings(loaded.config);
     for (const std::string& f : made.faults) log_.error("relay.agents_file", {{"what", f}});
-    if (loaded.config.listen != command_.config.listen ||
-        loaded.config.threads != command_.config.threads ||
-        loaded.config.certificate != command_.config.certificate)
-      log_.warn("relay.reload_partial",
-                {{"what", "listen, threads and certificate change with a restart"}});
+    const ConfigDifference changes = changes_to(loaded.config, made.settings);
+    for (const ConfigDifference::Line& line : changes.lines)
+      if (line.restart)
+        log_.warn("relay.reload_partial", {{"what", line.what + " takes a restart"}});
+    running_ = keep_what_runs(running_, loaded.config);
+    agents_ = made.settings.agents;
     for (std::uint32_t i = 0; i < startup_.threads.entries.size(); ++i) {
       service::RelayThread::post(
           startup_.threads, i,
@@ -120,10 +127,28 @@ class Control {
     log_.info("relay.reloaded", {{"why", why}, {"agents", made.settings.agents.size()},
                                  {"routes", made.settings.rules.size()}});
     if (admin_ != nullptr) admin_->set_config(loaded.config);
-    std::string said;
+    std::string said = changes.text();
     for (const std::string& f : made.faults) said += f + "\n";
     return {true, said + "reloaded: " + std::to_string(made.settings.agents.size()) + " agents, " +
                       std::to_string(made.settings.rules.size()) + " routes\n"};
+  }
+  // What a reload would do, without doing it.
+  service::AdminSource::Reloaded foretell(const Loaded<RelayConfig>& loaded) const {
+    if (!loaded) return {false, refuse(loaded.errors).err + "a reload would keep what runs\n"};
+    const SettingsAndFaults made = make_settings(loaded.config);
+    std::string said = changes_to(loaded.config, made.settings).text();
+    for (const std::string& f : made.faults) said += f + "\n";
+    return {true, said + "nothing was changed (--dry-run)\n"};
+  }
+  ConfigDifference changes_to(const RelayConfig& config,
+                              const service::RelaySettings& settings) const {
+    ConfigDifference out = difference(running_, config);
+    add_difference(out, agents_, settings.agents);
+    if (const auto now = stamp(config.certificate); config.certificate == running_.certificate &&
+                                                    !config.certificate.empty() &&
+                                                    now != certificate_seen_)
+      out.lines.push_back({"certificate: " + config.certificate + " was replaced", true});
+    return out;
   }
   // authorized_agents is re-read when it changes, so that `adit allow` works at once.
   void on_watch() {
@@ -131,7 +156,7 @@ class Control {
     const std::int64_t now = stamp(command_.config.authorized_agents);
     if (now == agents_seen_) return;
     agents_seen_ = now;  // whatever becomes of it: not again for the same file
-    reload("authorized_agents");
+    reload("authorized_agents", false);
   }
   static std::int64_t stamp(const std::string& path) {
     struct stat s {};
@@ -147,6 +172,9 @@ class Control {
   io::Loop& loop_;
   io::Timer watch_;
   std::int64_t agents_seen_;
+  const std::int64_t certificate_seen_ = stamp(command_.config.certificate);
+  RelayConfig running_;  // what the threads have been told last, and what only a restart changes
+  std::vector<route::AgentGrant> agents_;
   std::unique_ptr<io::Signals> signals_;
   RelayAdmin* admin_ = nullptr;
   bool draining_ = false;
@@ -179,9 +207,10 @@ RelayFacts make_facts(const Shared& shared, const Startup& startup, const io::Lo
 // Thread 0's part: signals, and the admin socket.
 Status start_control(const Shared& shared, Startup& startup, io::Loop& loop,
                      std::optional<Control>& control, std::optional<RelayAdmin>& admin) {
-  control.emplace(shared.command, shared.environment, shared.log, startup, loop);
+  control.emplace(shared.command, shared.environment, shared.log, startup, loop,
+                  shared.settings.agents);
   if (auto ok = control->start(); !ok) return ok;
-  using Reload = Delegate<service::AdminSource::Reloaded()>;
+  using Reload = Delegate<service::AdminSource::Reloaded(bool)>;
   admin.emplace(loop, shared.log, startup.threads, make_facts(shared, startup, loop),
                 Reload::to<&Control::on_reload_asked>(&*control));
   control->set_admin(*admin);

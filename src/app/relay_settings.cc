@@ -6,6 +6,7 @@
 #include "crypto/certificate.h"
 #include "crypto/digest.h"
 #include "crypto/key_file.h"
+#include "crypto/random.h"
 #include "io/port_check.h"
 #include "proto/quic/connection.h"
 
@@ -29,6 +30,9 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
     s.udp_upstreams.push_back(r.to_udp);
   }
   s.open = config.open;
+  std::uint8_t random[3];
+  crypto::random_bytes(random);
+  s.run_number = std::uint32_t{random[0]} << 16 | std::uint32_t{random[1]} << 8 | random[2];
   s.edge.proxy_from = config.proxy_from;
   s.edge.visitors_per_address = config.limits.visitors_per_address;
   s.edge.half_open = config.limits.half_open;

@@ -94,10 +94,25 @@ Answer run(const StatusCommand& command) {
 }
 
 Answer run(const ReloadCommand& command) {
-  Answer answer = ask(command.admin, "POST /reload");
-  // Standard output stays empty: nothing was asked for but the deed.
+  Answer answer = ask(command.admin, command.dry_run ? "POST /reload/dry-run" : "POST /reload");
+  // Standard output stays empty where nothing was asked for but the deed.
+  if (!command.dry_run) answer.err += std::exchange(answer.out, {});
+  return answer;
+}
+
+Answer run(const AgentsCommand& command) {
+  if (command.kick.empty())
+    return ask(command.admin, command.json ? "GET /agents" : "GET /agents.txt");
+  Answer answer = ask(command.admin, "POST /agents/kick/" + command.kick);
+  if (answer.exit_code == exit_code::kDone && answer.out.ends_with("has no session here\n"))
+    answer.exit_code = exit_code::kRefused;
   answer.err += std::exchange(answer.out, {});
   return answer;
+}
+
+Answer run(const ExplainCommand& command) {
+  return ask(command.admin,
+             (command.json ? "GET /explain/" : "GET /explain.txt/") + command.what);
 }
 
 }  // namespace adit::app

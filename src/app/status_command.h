@@ -1,4 +1,5 @@
-// `adit status` and `adit reload`: one question to the admin socket of a running relay.
+// `adit status`, `reload`, `agents` and `explain`: one question to the admin socket of a running
+// relay.
 #pragma once
 
 #include "app/command_line.h"
@@ -7,5 +8,7 @@ namespace adit::app {
 
 Answer run(const StatusCommand& command);
 Answer run(const ReloadCommand& command);
+Answer run(const AgentsCommand& command);
+Answer run(const ExplainCommand& command);
 
 }  // namespace adit::app

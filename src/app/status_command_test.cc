@@ -23,9 +23,15 @@ class FakeRelay final : public service::AdminSource {
  public:
   Reloaded reloaded{true, "reloaded: 1 agents, 2 routes\n"};
   void ask(service::AdminQuestion& question) override {
+    if (question.page() == service::AdminPage::Kick)
+      return question.answer("agent " + question.argument() + " has no session here\n");
+    if (question.page() == service::AdminPage::ExplainText)
+      return question.answer("explained " + question.argument() + "\n");
     question.answer(question.page() == service::AdminPage::StatusJson ? "{}\n" : "a table\n");
   }
-  Reloaded reload() override { return reloaded; }
+  Reloaded reload(bool dry_run) override {
+    return dry_run ? Reloaded{true, "would differ\n"} : reloaded;
+  }
 };
 
 class StatusCommandTest : public testing::Test {
@@ -101,12 +107,12 @@ TEST_F(StatusCommandTest, TableAndJson) {
 
 TEST_F(StatusCommandTest, Reload) {
   serve();
-  const Answer done = beside([&] { return run(ReloadCommand{path_}); });
+  const Answer done = beside([&] { return run(ReloadCommand{path_, false}); });
   EXPECT_EQ(done.exit_code, exit_code::kDone);
   EXPECT_EQ(done.out, "");
   EXPECT_EQ(done.err, "reloaded: 1 agents, 2 routes\n");
   relay_.reloaded = {false, "r.toml:1:1: what\n"};
-  const Answer refused = beside([&] { return run(ReloadCommand{path_}); });
+  const Answer refused = beside([&] { return run(ReloadCommand{path_, false}); });
   EXPECT_EQ(refused.exit_code, exit_code::kConfiguration);
   EXPECT_EQ(refused.out, "");
   EXPECT_EQ(refused.err, "r.toml:1:1: what\n");
@@ -164,6 +170,21 @@ TEST_F(StatusCommandTest, StrangersAreNotBelieved) {
   const Answer answer = status();
   EXPECT_EQ(answer.exit_code, exit_code::kTryAgain);
   EXPECT_EQ(answer.err, "busy\n");
+}
+
+TEST_F(StatusCommandTest, OtherQuestions) {
+  serve();
+  Answer answer = beside([&] { return run(ReloadCommand{path_, true}); });
+  EXPECT_EQ(answer.exit_code, exit_code::kDone);
+  EXPECT_EQ(answer.out, "would differ\n");
+  answer = beside([&] { return run(ExplainCommand{path_, "a.test", false}); });
+  EXPECT_EQ(answer.out, "explained a.test\n");
+  answer = beside([&] { return run(AgentsCommand{path_, false, {}}); });
+  EXPECT_EQ(answer.out, "a table\n");
+  answer = beside([&] { return run(AgentsCommand{path_, false, "abc"}); });
+  EXPECT_EQ(answer.exit_code, exit_code::kRefused);
+  EXPECT_EQ(answer.err, "agent abc has no session here\n");
+  EXPECT_EQ(answer.out, "");
 }
 
 }  // namespace

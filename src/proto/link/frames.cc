@@ -138,6 +138,7 @@ void write_preamble(ByteVector& out, const Preamble& p) {
   write_address(w, p.local);
   w.varint(p.sni.size());
   w.text(p.sni);
+  if (p.visit != 0) w.u64(p.visit);
   CHECK(body.size() <= limits::kPreambleBytesMax);
   Writer head(out);
   head.varint(body.size());
@@ -163,6 +164,8 @@ Result<std::optional<Preamble>> parse_preamble(Bytes in, std::size_t& used) {
     return malformed("preamble");
   p.service = ServiceNumber{static_cast<std::uint32_t>(service)};
   p.sni = as_text(sni);
+  const std::uint64_t visit = r.u64();
+  if (r.ok()) p.visit = visit;
   used = head.position();
   return std::optional<Preamble>(std::move(p));
 }

@@ -168,6 +168,7 @@ Preamble some_preamble() {
   p.visitor = Address{IpAddress::v4(192, 0, 2, 9), 50'000};
   p.local = *Address::parse("[2001:db8::1]:443");
   p.sni = "blog.example.net";
+  p.visit = 0x0123456789abcdef;
   return p;
 }
 
@@ -178,6 +179,7 @@ void expect_equal(const Preamble& a, const Preamble& b) {
   EXPECT_EQ(a.visitor, b.visitor);
   EXPECT_EQ(a.local, b.local);
   EXPECT_EQ(a.sni, b.sni);
+  EXPECT_EQ(a.visit, b.visit);
 }
 
 TEST(LinkPreamble, EveryPrefixAndWhatFollows) {
@@ -219,7 +221,7 @@ ByteVector short_preamble(std::size_t n) {
   ByteVector whole;
   Writer w(whole);
   w.varint(n);
-  w.bytes(Bytes(out).subspan(1, n));  // behind a length of one byte
+  w.bytes(Bytes(out).subspan(2, n));  // behind a length of two bytes
   return whole;
 }
 

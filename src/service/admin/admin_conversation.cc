@@ -10,18 +10,36 @@ constexpr std::size_t kDroppedBytesMax = std::size_t{64} << 10;
 constexpr Duration kFarewellDeadline = 2s;
 
 struct Page {
-  std::string_view path;
+  std::string_view path;  // with a slash at its end: the argument follows
   AdminPage page;
-  bool for_metrics_door;
+  bool for_metrics_door = false;
+  bool is_order = false;
 };
-constexpr std::array kPages{Page{"/status", AdminPage::StatusJson, false},
-                            Page{"/status.txt", AdminPage::StatusText, false},
-                            Page{"/metrics", AdminPage::Metrics, true}};
+constexpr std::array kPages{
+    Page{"/status", AdminPage::StatusJson},
+    Page{"/status.txt", AdminPage::StatusText},
+    Page{"/metrics", AdminPage::Metrics, true},
+    Page{"/agents", AdminPage::AgentsJson},
+    Page{"/agents.txt", AdminPage::AgentsText},
+    Page{"/explain/", AdminPage::ExplainJson},
+    Page{"/explain.txt/", AdminPage::ExplainText},
+    Page{"/agents/kick/", AdminPage::Kick, false, true},
+};
+
+bool is_at(const Page& page, std::string_view path) {
+  if (!page.path.ends_with('/')) return path == page.path;
+  return path.size() > page.path.size() && path.starts_with(page.path);
+}
 
 std::string_view type_of(AdminPage page) {
   switch (page) {
-    case AdminPage::StatusJson: return "application/json";
-    case AdminPage::StatusText: return "text/plain; charset=utf-8";
+    case AdminPage::StatusJson:
+    case AdminPage::AgentsJson:
+    case AdminPage::ExplainJson: return "application/json";
+    case AdminPage::StatusText:
+    case AdminPage::AgentsText:
+    case AdminPage::ExplainText:
+    case AdminPage::Kick: return "text/plain; charset=utf-8";
     // The version is part of Prometheus' text exposition format.
     case AdminPage::Metrics: return "text/plain; version=0.0.4; charset=utf-8";
   }
@@ -90,23 +108,34 @@ void AdminConversation::on_request() {
   const bool get = head_.method() == "GET" || head_.method() == "HEAD";
   const bool metrics_only = listener_.door_ == AdminDoor::Metrics;
   for (const Page& page : kPages) {
-    if (head_.path() != page.path || (metrics_only && !page.for_metrics_door)) continue;
-    if (!get) return reply({.code = 405, .body = "this page is read: GET\n", .allow = "GET, HEAD"});
-    return ask(page.page);
+    if (!is_at(page, head_.path()) || (metrics_only && !page.for_metrics_door)) continue;
+    if (!listener_.source_.has(page.page)) break;
+    if (page.is_order && head_.method() != "POST") return refuse_reading();
+    if (!page.is_order && !get)
+      return reply({.code = 405, .body = "this page is read: GET\n", .allow = "GET, HEAD"});
+    const bool takes = page.path.ends_with('/');
+    return ask(page.page, takes ? std::string(head_.path().substr(page.path.size())) : "");
   }
-  if (head_.path() == "/reload" && !metrics_only) {
-    if (head_.method() == "POST") return reload();
-    return reply({.code = 405, .body = "this is an order: POST\n", .allow = "POST"});
+  const bool dry_run = head_.path() == "/reload/dry-run";
+  if ((head_.path() == "/reload" || dry_run) && !metrics_only) {
+    if (head_.method() == "POST") return reload(dry_run);
+    return refuse_reading();
   }
   reply({404, metrics_only ? "no such page; there is GET /metrics\n"
-                           : "no such page; there are GET /status, GET /status.txt, GET /metrics"
-                             " and POST /reload\n"});
+                           : "no such page; there are GET /status, /agents and /explain/NAME (each"
+                             " also as .txt) and /metrics, and POST /reload, /reload/dry-run and"
+                             " /agents/kick/ID\n"});
 }
 
-void AdminConversation::ask(AdminPage page) {
+void AdminConversation::refuse_reading() {
+  reply({.code = 405, .body = "this is an order: POST\n", .allow = "POST"});
+}
+
+void AdminConversation::ask(AdminPage page, std::string argument) {
   enter(State::Asking);
   deadline_.set(loop_.now() + listener_.limits_.answer_deadline);
-  question_.emplace(page, AdminQuestion::Answer::to<&AdminConversation::on_answer>(this));
+  question_.emplace(page, std::move(argument),
+                    AdminQuestion::Answer::to<&AdminConversation::on_answer>(this));
   listener_.source_.ask(*question_);
 }
 
@@ -114,8 +143,8 @@ void AdminConversation::on_answer(std::string body) {
   reply({200, std::move(body), type_of(question_->page())});
 }
 
-void AdminConversation::reload() {
-  AdminSource::Reloaded done = listener_.source_.reload();
+void AdminConversation::reload(bool dry_run) {
+  AdminSource::Reloaded done = listener_.source_.reload(dry_run);
   reply({done.ok ? 200 : 422, std::move(done.text)});
 }
 

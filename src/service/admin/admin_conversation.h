@@ -43,9 +43,10 @@ class AdminConversation final : public ListNode<AdminConversation> {
   void on_receive(const io::Completion& c);
   void on_head(Bytes in);
   void on_request();
-  void ask(AdminPage page);
+  void ask(AdminPage page, std::string argument);
   void on_answer(std::string body);
-  void reload();
+  void reload(bool dry_run);
+  void refuse_reading();
   void reply(Reply reply);
   void on_writable(const io::Completion& c);
   void flush();

@@ -2,7 +2,10 @@
 // reload), and the metrics alone on a TCP address where one is configured. One request per
 // connection.
 //
-//   GET /status, /status.txt, /metrics     POST /reload (Unix socket only)
+//   GET /status, /agents, /explain/NAME (JSON; text behind .txt: /agents.txt), /metrics
+//   POST /reload, /reload/dry-run, /agents/kick/ID
+//
+// On the TCP address there is only /metrics.
 #pragma once
 
 #include <memory>

@@ -30,9 +30,10 @@ class FakeSource final : public AdminSource {
     const char* page = question.page() == AdminPage::Metrics      ? "metrics "
                        : question.page() == AdminPage::StatusText ? "text "
                                                                   : "json ";
-    question.answer(page + body);
+    question.answer(page + question.argument() + body);
   }
-  Reloaded reload() override {
+  Reloaded reload(bool dry_run) override {
+    if (dry_run) return {true, "would reload\n"};
     ++reloads;
     return reloaded;
   }
@@ -142,12 +143,19 @@ struct Row {
 
 TEST_P(AdminServerTest, Table) {
   constexpr std::string_view kPages =
-      "no such page; there are GET /status, GET /status.txt, GET /metrics and POST /reload\n";
+      "no such page; there are GET /status, /agents and /explain/NAME (each also as .txt) and "
+      "/metrics, and POST /reload, /reload/dry-run and /agents/kick/ID\n";
   const Row rows[] = {
       {"GET /status.txt HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK", "text the page\n"},
       {"GET /metrics?a=b HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK", "metrics the page\n"},
       {"HEAD /status HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK", ""},
       {"POST /reload HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK", "reloaded\n"},
+      {"POST /reload/dry-run HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK", "would reload\n"},
+      {"POST /agents/kick/abc HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK", "json abcthe page\n"},
+      {"GET /agents/kick/abc HTTP/1.0\r\n\r\n", "HTTP/1.1 405 Method Not Allowed",
+       "this is an order: POST\n"},
+      {"GET /explain/a.test HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK", "json a.testthe page\n"},
+      {"GET /explain/ HTTP/1.0\r\n\r\n", "HTTP/1.1 404 Not Found", kPages},
       {"POST /reload HTTP/1.0\r\nContent-Length: 4\r\n\r\nbody", "HTTP/1.1 200 OK", "reloaded\n"},
       {"GET /reload HTTP/1.0\r\n\r\n", "HTTP/1.1 405 Method Not Allowed",
        "this is an order: POST\n"},

@@ -7,6 +7,7 @@
 #include "flow/tcp_stream.h"
 #include "flow/tls_stream.h"
 #include "proto/tls_hello/tls_alert.h"
+#include "service/edge/visitor_journal.h"
 
 namespace adit::service {
 
@@ -93,7 +94,10 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
     if (settings_[i].kind == ServiceKind::Udp) break;  // visitors of it are flows
     metrics_.counter("adit_agent_streams_total").add();
     const ProxiedConnection from{preamble.visitor, preamble.local};
-    streams_.add(std::make_unique<ServedStream>(*this, i, from, std::move(end))).start();
+    log_.debug("agent.visitor", {{"visitor", visitor_id_text(preamble.visit)},
+                                 {"sni", preamble.sni}, {"to", settings_[i].to.text()}});
+    streams_.add(std::make_unique<ServedStream>(*this, i, from, preamble.visit, std::move(end)))
+        .start();
     return;
   }
   metrics_.counter("adit_agent_unknown_service_total").add();
@@ -101,8 +105,9 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
 }
 
 ServedStream::ServedStream(LocalServices& owner, std::size_t service,
-                           const ProxiedConnection& from, std::unique_ptr<flow::Duplex> end)
-    : owner_(owner), service_(service), from_(from), end_(std::move(end)) {
+                           const ProxiedConnection& from, std::uint64_t visit,
+                           std::unique_ptr<flow::Duplex> end)
+    : owner_(owner), service_(service), from_(from), visit_(visit), end_(std::move(end)) {
   owner_.metrics_.gauge("adit_agent_streams").add(1);
 }
 
@@ -123,7 +128,8 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
   if (!socket) {
     owner_.metrics_.counter("adit_agent_dial_failures_total").add();
     if (const auto held = owner_.once_.admit(owner_.loop_.now(), service_ + 1); held >= 0) {
-      owner_.log_.warn("agent.service_unreachable", {{"to", settings.to.text()},
+      owner_.log_.warn("agent.service_unreachable", {{"visitor", visitor_id_text(visit_)},
+                                                     {"to", settings.to.text()},
                                                      {"why", socket.error().what},
                                                      {"suppressed", held}});
     }

@@ -94,7 +94,7 @@ class LocalServices {
 class ServedStream final : public ListNode<ServedStream> {
  public:
   ServedStream(LocalServices& owner, std::size_t service, const ProxiedConnection& from,
-               std::unique_ptr<flow::Duplex> end);
+               std::uint64_t visit, std::unique_ptr<flow::Duplex> end);
   ~ServedStream();
   // States: dialling (the visitor's bytes wait in the stream), pumping; or parting: an alert is on
   // its way to the visitor, and what it still sends is dropped until it ends or a short deadline
@@ -122,6 +122,7 @@ class ServedStream final : public ListNode<ServedStream> {
   LocalServices& owner_;
   const std::size_t service_;
   const ProxiedConnection from_;
+  const std::uint64_t visit_;  // the relay's id of the visitor
   std::unique_ptr<flow::Duplex> end_;  // until the pump has it
   std::unique_ptr<flow::Dialer> dialer_;
   std::unique_ptr<flow::Pump> pump_;

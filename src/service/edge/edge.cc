@@ -1,8 +1,11 @@
 #include "service/edge/edge.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <ctime>
 
 #include "service/edge/farewell.h"
 #include "service/edge/forward.h"
@@ -12,9 +15,21 @@ namespace adit::service {
 
 namespace {
 
-constexpr std::string_view kPlainHttpAnswer =
-    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 41\r\n"
-    "Connection: close\r\n\r\nThis port speaks TLS: use https:// here.\n";
+// With our time (RFC 9110 §6.6.1), by which a peer can tell that its clock is wrong.
+std::string plain_http_answer(WallTime now) {
+  constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const std::time_t seconds = static_cast<std::time_t>(now.seconds());
+  std::tm t{};
+  ::gmtime_r(&seconds, &t);
+  const std::string date =
+      fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[t.tm_wday], t.tm_mday,
+                  kMonths[t.tm_mon], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+  return "HTTP/1.1 400 Bad Request\r\nDate: " + date +
+         "\r\nContent-Type: text/plain\r\nContent-Length: 41\r\n"
+         "Connection: close\r\n\r\nThis port speaks TLS: use https:// here.\n";
+}
 
 Edge::Counters make_counters(Metrics& m) {
   const auto refused = [&m](std::string_view reason) -> Counter& {
@@ -76,7 +91,8 @@ Edge::Edge(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& metrics,
       table_(table),
       agents_(agents),
       counters_(make_counters(metrics)),
-      bulk_(loop) {
+      bulk_(loop),
+      journal_(limits.first_visitor, limits.journal) {
   set_upstreams(std::move(upstreams));
 }
 
@@ -190,6 +206,15 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
   query.alpn = alpn;
   query.source = visitor.peer.ip;
   const route::Destination destination = route::decide(table_, query);
+  if (!std::holds_alternative<route::Link>(destination)) {
+    VisitorRecord record = record_of(visitor);
+    for (const std::string_view protocol : alpn) {
+      if (record.alpn.size() > VisitorJournal::kTextBytesMax) break;
+      record.alpn += (record.alpn.empty() ? "" : ",") + std::string(protocol);
+    }
+    record.decision = route::describe(destination);
+    visitor.tag = journal_.begin(std::move(record));
+  }
 
   if (const auto* agent = std::get_if<route::AgentName>(&destination)) {
     counters_.routed_agent.add();
@@ -220,8 +245,8 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
     reason = "no_application_protocol";
     alert = TlsAlert::NoApplicationProtocol;
   }
-  log_once(visitor.peer, "edge.no_route", hello.sni, reason);
-  turn_away(std::move(visitor.socket), visitor.peer, alert, reason, hello.sni);
+  log_once(visitor.peer, "edge.no_route", hello.sni, reason, visitor.tag);
+  turn_away(std::move(visitor.socket), visitor.peer, alert, reason, hello.sni, visitor.tag);
 }
 
 void Edge::forward_static(Visitor visitor, std::size_t index) {
@@ -238,15 +263,17 @@ void Edge::pump(Visitor visitor, std::unique_ptr<flow::Duplex> far) {
 void Edge::turn_away(Visitor visitor, TlsAlert alert, std::string_view reason) {
   if (!visitor.speaks_tls) {
     count_refused(reason);
+    journal_.end(visitor.tag, "refused: " + std::string(reason), loop_.wall_time());
     return loop_.abort_on_close(visitor.socket);
   }
   enter(visitor.peer);
-  turn_away(std::move(visitor.socket), visitor.peer, alert, reason, visitor.sni);
+  turn_away(std::move(visitor.socket), visitor.peer, alert, reason, visitor.sni, visitor.tag);
 }
 
 void Edge::turn_away(io::Socket socket, const Address& peer, TlsAlert alert,
-                     std::string_view reason, std::string_view) {
+                     std::string_view reason, std::string_view, const VisitorTag& tag) {
   count_refused(reason);
+  journal_.end(tag, "refused: " + std::string(reason), loop_.wall_time());
   farewell(std::move(socket), peer).say(fatal_alert(alert));
 }
 
@@ -258,7 +285,8 @@ Farewell& Edge::farewell(io::Socket socket, const Address& peer) {
 void Edge::refuse_hello(io::Socket socket, const Address& peer, HelloFault fault) {
   count_refused("bad_hello");
   Farewell& last = farewell(std::move(socket), peer);
-  if (fault == HelloFault::PlainHttp) return last.say(as_bytes(kPlainHttpAnswer));
+  if (fault == HelloFault::PlainHttp)
+    return last.say(as_bytes(plain_http_answer(loop_.wall_time())));
   if (const auto description = alert(fault)) return last.say(fatal_alert(*description));
   last.say({});
 }
@@ -270,13 +298,50 @@ void Edge::count_refused(std::string_view reason) {
 }
 
 void Edge::log_once(const Address& peer, std::string_view event, std::string_view sni,
-                    std::string_view detail) {
+                    std::string_view detail, const VisitorTag& tag) {
   const std::uint64_t key =
       AddressHash{}(peer.ip) ^ (std::hash<std::string_view>{}(event) * 0x9e3779b97f4a7c15u);
   const auto held = once_.admit(loop_.now(), key);
   if (held < 0) return;
+  if (tag.id != 0) {
+    log_.info(event, {{"visitor", visitor_id_text(tag.id)}, {"peer", peer.ip.text()}, {"sni", sni},
+                      {"detail", detail}, {"suppressed", held}});
+    return;
+  }
   log_.info(event,
             {{"peer", peer.ip.text()}, {"sni", sni}, {"detail", detail}, {"suppressed", held}});
+}
+
+// --- the record ----------------------------------------------------------------------------------
+
+VisitorRecord Edge::record_of(const Visitor& visitor) const {
+  VisitorRecord record;
+  record.id = visitor.tag.id;
+  record.at = loop_.wall_time();
+  record.source = visitor.peer;
+  record.sni = visitor.sni;
+  return record;
+}
+
+void Edge::adopt(Visitor& visitor, const std::string& pattern) {
+  VisitorRecord record = record_of(visitor);
+  record.decision = "agent key=" + pattern + ", from another thread";
+  visitor.tag = journal_.adopt(std::move(record));
+}
+
+bool Edge::forecast(std::size_t route, std::vector<std::string>& facts) const {
+  if (route >= upstreams_.size()) return false;
+  const StaticUpstreams& upstreams = *upstreams_[route];
+  bool any = false;
+  for (std::size_t i = 0; i < upstreams.to.size(); ++i) {
+    const bool out = upstreams.health.out(i, loop_.now());
+    any = any || !out;
+    facts.push_back("upstream " + upstreams.to[i].text() +
+                    (out ? ": out, after " + std::to_string(upstreams.health.failures(i)) +
+                               " failures in a row"
+                         : ": in use"));
+  }
+  return any;
 }
 
 }  // namespace adit::service

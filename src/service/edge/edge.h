@@ -20,6 +20,7 @@
 #include "route/router.h"
 #include "route/upstreams.h"
 #include "service/edge/owned_list.h"
+#include "service/edge/visitor_journal.h"
 
 namespace adit::service {
 
@@ -35,6 +36,9 @@ struct EdgeLimits {
   // Load balancers: a connection from one begins with a PROXY header and counts for the address
   // that this names.
   std::vector<IpPrefix> proxy_from;
+  // Visitors that can be explained, and the id of the first one; of a new edge.
+  std::size_t journal = limits::kExplainedVisitorsMax;
+  std::uint64_t first_visitor = 1;
   flow::PumpLimits pump{limits::kVisitorIdle, limits::kHalfClosedIdle};
 };
 
@@ -56,6 +60,7 @@ struct Visitor {
   bool inside_websocket = false;  // an agent's: its TLS has come out of one
   // Came to a port of an agent's own: nobody knows what it speaks, and no alert is an answer.
   bool speaks_tls = true;
+  VisitorTag tag{};
 };
 
 // Where visitors of agents' names and of the relay's own go: the services of this thread.
@@ -98,7 +103,12 @@ class Edge {
   void turn_away(Visitor visitor, TlsAlert alert, std::string_view reason);
   // Sends a fatal alert and closes in order; `reason` is a bounded set (a metric's label).
   void turn_away(io::Socket socket, const Address& peer, TlsAlert alert, std::string_view reason,
-                 std::string_view sni);
+                 std::string_view sni, const VisitorTag& tag = {});
+  VisitorJournal& journal() { return journal_; }
+  // A visitor that another thread accepted; `pattern` is the name it fell to.
+  void adopt(Visitor& visitor, const std::string& pattern);
+  // Of the upstreams of a route: whether one would be dialled with hope.
+  bool forecast(std::size_t route, std::vector<std::string>& facts) const;
 
   std::size_t half_open() const { return hellos_.size(); }
   std::size_t forwarded() const { return forwards_.size(); }
@@ -129,7 +139,8 @@ class Edge {
   void on_hello(Visitor visitor, const ClientHello& hello);
   void forward_static(Visitor visitor, std::size_t index);
   void log_once(const Address& peer, std::string_view event, std::string_view sni,
-                std::string_view detail);
+                std::string_view detail, const VisitorTag& tag = {});
+  VisitorRecord record_of(const Visitor& visitor) const;
   Farewell& farewell(io::Socket socket, const Address& peer);
   void refuse_hello(io::Socket socket, const Address& peer, HelloFault fault);
   void count_refused(std::string_view reason);
@@ -147,6 +158,7 @@ class Edge {
   Counters counters_;
   flow::BulkQueue bulk_;
   LogRateLimit once_;
+  VisitorJournal journal_;
 
   std::vector<std::unique_ptr<Listener>> listeners_;
   OwnedList<VisitorHello> hellos_;

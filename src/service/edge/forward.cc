@@ -5,12 +5,16 @@
 namespace adit::service {
 
 Forward::Forward(Edge& edge, Visitor visitor)
-    : edge_(edge), peer_(visitor.peer), visitor_(std::make_unique<Visitor>(std::move(visitor))) {
+    : edge_(edge), peer_(visitor.peer), tag_(visitor.tag),
+      visitor_(std::make_unique<Visitor>(std::move(visitor))) {
   edge_.counters_.open.add(1);
 }
 
 Forward::~Forward() {
   edge_.counters_.open.add(-1);
+  edge_.journal_.end(tag_, outcome_, edge_.loop_.wall_time(),
+                     pump_ == nullptr ? 0 : pump_->forward_bytes(),
+                     pump_ == nullptr ? 0 : pump_->backward_bytes());
   if (pump_ != nullptr) {
     edge_.counters_.bytes_in.add(pump_->forward_bytes());
     edge_.counters_.bytes_out.add(pump_->backward_bytes());
@@ -29,9 +33,10 @@ void Forward::dial_next() {
     Edge& edge = edge_;
     edge.counters_.dial_failed.add();
     Visitor visitor = std::move(*visitor_);
+    outcome_ = "refused: upstream_unreachable";
     edge.forwards_.erase(*this);
     return edge.turn_away(std::move(visitor.socket), visitor.peer, TlsAlert::InternalError,
-                          "upstream_unreachable", visitor.sni);
+                          "upstream_unreachable", visitor.sni, visitor.tag);
   }
   tried_.push_back(*pick);
   dialer_ = std::make_unique<flow::Dialer>(edge_.loop_, edge_.resolver_,
@@ -45,11 +50,12 @@ void Forward::on_dialled(Result<io::Socket> socket) {
   if (!socket) {
     upstreams_->health.failed(index, edge_.loop_.now());
     edge_.log_once(Address{IpAddress{}, static_cast<std::uint16_t>(index)}, "edge.dial_failed",
-                   visitor_->sni, upstreams_->to[index].text() + ": " + socket.error().what);
+                   visitor_->sni, upstreams_->to[index].text() + ": " + socket.error().what, tag_);
     return dial_next();
   }
   upstreams_->health.succeeded(index);
   edge_.counters_.routed_static.add();
+  edge_.journal_.leads_to(tag_, upstreams_->to[index].text());
   pump(std::make_unique<flow::TcpStream>(edge_.loop_, std::move(*socket)));
 }
 
@@ -69,6 +75,13 @@ void Forward::abort() {
   if (pump_ != nullptr) pump_->abort();
 }
 
-void Forward::on_done(flow::PumpEnd) { edge_.forwards_.erase(*this); }
+void Forward::on_done(flow::PumpEnd end) {
+  switch (end) {
+    case flow::PumpEnd::Finished: outcome_ = "finished"; break;
+    case flow::PumpEnd::Failed: outcome_ = "failed: " + pump_->error().what; break;
+    case flow::PumpEnd::Idle: outcome_ = "idle for too long"; break;
+  }
+  edge_.forwards_.erase(*this);
+}
 
 }  // namespace adit::service

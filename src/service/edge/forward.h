@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/list.h"
@@ -29,6 +30,8 @@ class Forward final : public ListNode<Forward> {
 
   Edge& edge_;
   Address peer_;
+  const VisitorTag tag_;
+  std::string outcome_ = "aborted: the relay stopped";  // unless it ends otherwise
   std::unique_ptr<Visitor> visitor_;  // until the pump has it
   StaticUpstreams* upstreams_ = nullptr;
   std::vector<std::size_t> tried_;

@@ -30,6 +30,16 @@ std::vector<IpAddress> addresses_of(const RelayPorts& ports) {
   return out;
 }
 
+// The journal's share of this thread, and ids that no other thread and no earlier run gives.
+EdgeLimits edge_limits(const RelaySettings& settings, std::uint32_t index,
+                       const RelayThreads& threads) {
+  EdgeLimits out = settings.edge;
+  out.journal = std::max<std::size_t>(limits::kExplainedVisitorsMax / threads.entries.size(), 1);
+  out.first_visitor =
+      std::uint64_t{settings.run_number & 0xffffff} << 40 | std::uint64_t{index & 0xff} << 32 | 1;
+  return out;
+}
+
 // How often a draining thread looks whether the last visitor has gone.
 constexpr Duration kDrainCheck = 100ms;
 
@@ -57,8 +67,8 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
       resolver_(resolver),
       table_(make_table(settings)),
       udp_upstreams_(settings.udp_upstreams),
-      edge_(loop, resolver, log, metrics_, settings.edge, table_, make_upstreams(settings),
-            static_cast<AgentDoor&>(*this)),
+      edge_(loop, resolver, log, metrics_, edge_limits(settings, index, threads), table_,
+            make_upstreams(settings), static_cast<AgentDoor&>(*this)),
       site_(loop, log, metrics_, edge_, static_cast<SiteDoor&>(*this), tls.site),
       drain_deadline_(loop, Delegate<void()>::to<&RelayThread::on_drain_deadline>(this)),
       drain_check_(loop, Delegate<void()>::to<&RelayThread::check_drained>(this)) {
@@ -167,13 +177,16 @@ class BareVisitor {
 }  // namespace
 
 void RelayThread::hand_over(std::uint32_t thread, Visitor visitor, const std::string& pattern) {
+  edge_.journal().leads_to(visitor.tag, "thread " + std::to_string(thread));
   const bool posted =
       post(threads_, thread,
            [bare = BareVisitor(loop_, std::move(visitor)), pattern](RelayThread& t) mutable {
              const route::NameOwner* owner = t.table_.agents.owner_of(pattern);
              const bool here = owner != nullptr && owner->thread == t.index_;
              // A name that moved on meanwhile is served as gone: visitors are not chased around.
-             t.tunnel_->serve(bare.land(t.loop_), here ? owner->session : 0,
+             Visitor landed = bare.land(t.loop_);
+             t.edge_.adopt(landed, pattern);
+             t.tunnel_->serve(std::move(landed), here ? owner->session : 0,
                               here ? owner->service : ServiceNumber{0});
            });
   if (!posted) metrics_.counter("adit_messages_dropped_total").add();
@@ -255,6 +268,39 @@ void RelayThread::on_drain_deadline() {
   drained_();
 }
 
+ThreadStatus RelayThread::answer(const ThreadQuery& query) {
+  std::size_t kicked = 0;
+  if (!query.kick.empty()) kicked = tunnel_->kick(query.kick);
+  ThreadStatus out = status();
+  out.query = query;
+  out.kicked = kicked;
+  if (query.explain.empty()) return out;
+  out.visitors = edge_.journal().matching(query.explain);
+  if (!parse_visitor_id(query.explain)) out.forecast = forecast(query.explain);
+  return out;
+}
+
+Forecast RelayThread::forecast(std::string_view name) {
+  Forecast out;
+  route::RouteQuery query;
+  query.sni = name;
+  const route::Destination destination = route::decide(table_, query);
+  out.rule = route::describe(destination);
+  if (const auto* agent = std::get_if<route::AgentName>(&destination)) {
+    const route::NameOwner* owner = table_.agents.owner_of(agent->key);
+    if (owner == nullptr) return out;
+    out.decisive = owner->thread == index_;
+    out.served = out.decisive && tunnel_->forecast(*owner, out.facts);
+    if (!out.decisive)
+      out.facts.push_back("agent " + owner->key_id + " on thread " + std::to_string(owner->thread));
+  } else if (const auto* fixed = std::get_if<route::StaticRoute>(&destination)) {
+    out.served = edge_.forecast(fixed->index, out.facts);
+  } else if (std::holds_alternative<route::NoMatch>(destination)) {
+    tunnel_->forecast_absent(name, out.facts);
+  }
+  return out;
+}
+
 ThreadStatus RelayThread::status() const {
   ThreadStatus out;
   out.thread = index_;
@@ -269,6 +315,10 @@ ThreadStatus RelayThread::status() const {
     a.streams = session->streams().stream_count();
     a.flows = session->flows().size();
     a.retained_bytes = session->streams().retained_bytes();
+    a.rate = session->streams().rate();
+    a.streams_max = session->streams().streams_max();
+    a.bytes_in = session->streams().bytes_in();
+    a.bytes_out = session->streams().bytes_out();
     if (RelayLink* link = session->link()) {
       const flow::CarrierStats s = link->carrier().stats();
       a.carrier = s.name;

@@ -14,6 +14,8 @@
 #include "route/access.h"
 #include "route/router.h"
 #include "service/edge/edge.h"
+#include "service/edge/visitor_journal.h"
+#include "service/relay/forecast.h"
 #include "service/relay/name_authority.h"
 #include "service/site/site.h"
 #include "service/tunnel/fabric.h"
@@ -34,6 +36,7 @@ struct RelaySettings {
   EdgeLimits edge;
   TunnelLimits tunnel;
   std::uint16_t public_port = 443;
+  std::uint32_t run_number = 0;  // 24 bits: tells visitors' ids from those of earlier runs
 };
 
 // For links and for the own HTTPS. A context for QUIC serves no TCP connection
@@ -47,6 +50,13 @@ struct RelayPorts {
   std::vector<Address> tcp, udp;
 };
 
+// What a thread is asked besides its status.
+struct ThreadQuery {
+  std::string explain;  // a name, or a visitor's id
+  std::string kick;     // an agent's id: its sessions end
+  bool operator==(const ThreadQuery&) const = default;
+};
+
 // For `status`: what one thread has.
 struct ThreadStatus {
   struct Agent {
@@ -56,11 +66,18 @@ struct ThreadStatus {
     std::size_t flows = 0;
     std::size_t retained_bytes = 0;  // sent and not yet handed on at the agent
     Duration rtt{};
+    std::uint64_t bytes_in = 0, bytes_out = 0;  // from and to the agent, of all streams so far
+    std::uint64_t rate = 0;                     // granted bytes a second, each way; 0: no limit
+    std::size_t streams_max = 0;
   };
   std::uint32_t thread = 0;
   std::size_t half_open = 0, forwarded = 0, links = 0;
   std::vector<Agent> agents;
   std::vector<MetricSample> metrics;
+  ThreadQuery query;                    // that this answers
+  std::vector<VisitorRecord> visitors;  // those explained, newest first
+  std::optional<Forecast> forecast;     // of the name explained
+  std::size_t kicked = 0;               // sessions that were ended
 };
 
 class RelayThread;
@@ -93,6 +110,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   // the latest.
   void drain(Duration deadline, Delegate<void()> drained);
   ThreadStatus status() const;
+  ThreadStatus answer(const ThreadQuery& query);
   Metrics& metrics() { return metrics_; }
 
   // Runs `work` (a callable taking RelayThread&) on the thread with this index.
@@ -119,6 +137,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   void link_inside(std::unique_ptr<flow::Duplex> stream, const Address& peer,
                    const std::string& sni, std::optional<std::uint32_t> thread) override;
 
+  Forecast forecast(std::string_view name);
   void decide_claim(const ClaimRequest& request);     // thread 0
   void broadcast(const NameChange& change);
   void check_drained();

@@ -13,9 +13,10 @@ StatusCollector::StatusCollector(io::Loop& loop, const RelayThreads& threads, Du
       deadline_after_(deadline),
       deadline_(loop, Delegate<void()>::to<&StatusCollector::finish>(this)) {}
 
-void StatusCollector::collect(Done done) {
+void StatusCollector::collect(Done done, ThreadQuery query) {
   CHECK(!busy());
   done_ = done;
+  query_ = std::move(query);
   rows_.resize(threads_.entries.size());
   waiting_for_ = rows_.size();
   for (std::uint32_t i = 0; i < rows_.size(); ++i) ask(i);
@@ -26,9 +27,9 @@ void StatusCollector::ask(std::uint32_t thread) {
   Row& row = rows_[thread];
   row.answer.reset();
   if (row.asked && loop_.now() < *row.asked + kAskAgain) return;
-  const bool posted = RelayThread::post(threads_, thread, [this](RelayThread& there) {
+  const bool posted = RelayThread::post(threads_, thread, [this, q = query_](RelayThread& there) {
     // On that thread, where `this` only travels on.
-    RelayThread::post(threads_, 0, [this, status = there.status()](RelayThread&) mutable {
+    RelayThread::post(threads_, 0, [this, status = there.answer(q)](RelayThread&) mutable {
       on_answer(std::move(status));
     });
   });
@@ -41,7 +42,8 @@ void StatusCollector::on_answer(ThreadStatus status) {
   Row& row = rows_[status.thread];
   row.asked.reset();
   row.last_samples = std::exchange(status.metrics, {});
-  if (!busy()) return;
+  // Late: the answer to an earlier question is none to this one.
+  if (!busy() || status.query != query_) return;
   const bool is_first = !row.answer;
   row.answer = std::move(status);
   if (is_first && --waiting_for_ == 0) finish();

@@ -33,7 +33,7 @@ class StatusCollector {
 
   bool busy() const { return static_cast<bool>(done_); }
   // Calls `done` once, later. One collection at a time: not while busy().
-  void collect(Done done);
+  void collect(Done done, ThreadQuery query = {});
 
  private:
   struct Row {
@@ -53,6 +53,7 @@ class StatusCollector {
   const RelayThreads& threads_;
   const Duration deadline_after_;
   std::vector<Row> rows_;
+  ThreadQuery query_;
   std::size_t waiting_for_ = 0;
   Done done_;
   io::Timer deadline_;

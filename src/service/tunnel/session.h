@@ -97,6 +97,11 @@ class Session {
   std::uint64_t handed_here() const { return handed_here_; }
   std::size_t stream_count() const { return streams_.size(); }
   std::size_t retained_bytes() const { return retained_; }
+  // For status: of all streams so far, from and to the far side.
+  std::uint64_t bytes_in() const { return bytes_in_; }
+  std::uint64_t bytes_out() const { return bytes_out_; }
+  std::uint64_t rate() const { return rate_out_.rate(); }
+  std::size_t streams_max() const { return limits_.streams_max; }
 
  private:
   friend class SessionStream;
@@ -178,6 +183,7 @@ class Session {
   std::vector<StreamNumber> waiting_;            // ends to be told of room or bytes
   std::vector<StreamNumber> retired_;            // to be erased at the end of the turn
   bool opening_ = false;                         // streams wait for the carrier's stream limit
+  std::uint64_t bytes_in_ = 0, bytes_out_ = 0;
   TokenBucket rate_in_, rate_out_;               // from and to the far side
   io::Timer rate_timer_;
   std::uint64_t handed_there_ = 0, handed_here_ = 0;

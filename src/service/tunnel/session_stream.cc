@@ -90,6 +90,7 @@ void StreamEnd::consume(std::size_t n) {
   CHECK(stream_ != nullptr && stream_->carried_by_);
   SessionStream& s = *stream_;
   s.session_.rate_in_.take(n);
+  s.session_.bytes_in_ += n;
   s.session_.carrier_->consume(*s.carried_by_, n);
   s.receive_.handed(n);
   s.session_.handed_here_ += n;
@@ -115,6 +116,7 @@ std::size_t StreamEnd::write(Bytes bytes) {
   }
   if (n == 0) return 0;
   session.rate_out_.take(n);
+  session.bytes_out_ += n;
   {
     const Session::Recount recount(s);
     s.send_.write(bytes.first(n));

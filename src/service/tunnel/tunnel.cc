@@ -433,6 +433,13 @@ void Tunnel::on_accept_failed(int error) {
   }
 }
 
+std::string Tunnel::way_of(RelaySession& session, ServiceNumber service) {
+  return "agent " + session.key().text + " service " + std::to_string(service.value) +
+         (session.link() == nullptr
+              ? std::string(", waiting for its link")
+              : " over " + std::string(session.link()->carrier().stats().name));
+}
+
 void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service) {
   const auto found = sessions_.find(number);
   if (found == sessions_.end())  // it went while the visitor was on its way here
@@ -445,6 +452,8 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   preamble.visitor = visitor.peer;
   preamble.local = visitor.local;
   preamble.sni = visitor.sni;
+  preamble.visit = visitor.tag.id;
+  edge_.journal().leads_to(visitor.tag, way_of(*found->second, service));
   auto end = found->second->streams().open_stream(preamble);
   if (end == nullptr) {
     const auto held = once_.admit(loop_.now(), number);
@@ -457,6 +466,55 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   }
   metrics_.counter("adit_streams_total").add();
   edge_.pump(std::move(visitor), std::move(end));
+}
+
+// --- explaining and kicking ----------------------------------------------------------------------
+
+bool Tunnel::forecast(const route::NameOwner& owner, std::vector<std::string>& facts) {
+  const auto found = sessions_.find(owner.session);
+  if (found == sessions_.end()) {
+    facts.push_back("agent " + owner.key_id + ": its session has just ended");
+    return false;
+  }
+  RelaySession& session = *found->second;
+  const Session& streams = session.streams();
+  facts.push_back(way_of(session, owner.service) + ", " + std::string(link::name(session.state())));
+  facts.push_back(std::to_string(streams.stream_count()) + " of " +
+                  std::to_string(streams.streams_max()) + " visitors at a time");
+  if (streams.rate() != 0)
+    facts.push_back("limited to " + std::to_string(streams.rate()) + " bytes a second");
+  const route::AgentGrant* grant = access_.grant(owner.key_id);
+  if (grant != nullptr && !(grant->from.empty() && grant->not_from.empty()))
+    facts.push_back("visitors by address, by its line in authorized_agents: " + format(*grant));
+  return streams.stream_count() < streams.streams_max();
+}
+
+void Tunnel::forecast_absent(std::string_view name, std::vector<std::string>& facts) const {
+  const std::string_view label = name.substr(0, name.find('.'));
+  if (!route::is_key_id(label)) {
+    facts.push_back("no agent that is here serves this name, and no route has it");
+    return;
+  }
+  const std::string id(label);
+  facts.push_back("agent " + id + ": no session; " +
+                  (access_.check(id) ? "its key is not admitted: adit allow " + id
+                                     : "its key is admitted: is it running?"));
+}
+
+std::size_t Tunnel::kick(std::string_view key_id) {
+  std::vector<std::uint64_t> numbers;
+  for (const auto& [number, session] : sessions_)
+    if (session->key().text == key_id) numbers.push_back(number);
+  for (const std::uint64_t number : numbers) {
+    RelaySession& session = *sessions_.at(number);
+    log_.info("tunnel.agent_kicked", {{"agent", session.key().text}});
+    if (RelayLink* link = session.link()) {
+      link->leave_session();
+      link->close(link::CloseCode::Draining, "kicked by the operator");
+    }
+    drop_session(number, link::ResetCode::Lost);
+  }
+  return numbers.size();
 }
 
 std::size_t Tunnel::streams() const {

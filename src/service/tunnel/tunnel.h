@@ -49,6 +49,12 @@ class Tunnel final : private PortVisitors {
   std::size_t unauthenticated_links() const { return unauthenticated_; }
   std::size_t links() const { return links_.size(); }
   std::size_t sessions() const { return sessions_.size(); }
+  // For `explain`: whether a visitor of the owner's name would get to its service, and why.
+  bool forecast(const route::NameOwner& owner, std::vector<std::string>& facts);
+  // The same of a name that nobody has.
+  void forecast_absent(std::string_view name, std::vector<std::string>& facts) const;
+  // Ends the sessions of an agent, which may come back; says how many.
+  std::size_t kick(std::string_view key_id);
   std::size_t streams() const;  // of all sessions, with those whose visitor is gone already
   const std::map<std::uint64_t, std::unique_ptr<RelaySession>>& session_table() const {
     return sessions_;
@@ -94,6 +100,7 @@ class Tunnel final : private PortVisitors {
 
   void decide_joins();
   bool join(RelayLink& link);
+  static std::string way_of(RelaySession& session, ServiceNumber service);
   bool try_resume(RelayLink& link, const link::Hello& hello);
   void start_session(RelayLink& link, const link::Hello& hello);
   void on_refused_claim(RelayLink& link, const ClaimAnswer& answer);
