@@ -98,12 +98,31 @@ void write_agent(JsonWriter& json, const Agent& a, std::uint32_t thread) {
   }
   json.number("streams", a.streams);
   json.number("retained_bytes", a.retained_bytes);
+  if (a.probe) {
+    json.begin_object("probe");
+    json.boolean("serving", a.probe->serving);
+    json.string("leg", service::name(a.probe->leg));
+    json.string("what", a.probe->what);
+    json.number("since_s", a.probe_age / 1s);
+    json.decimal("ms", milliseconds(a.probe->took));
+    json.end();
+  } else {
+    json.null("probe");
+  }
   json.number("streams_max", a.streams_max);
   json.number("bytes_in", a.bytes_in);
   json.number("bytes_out", a.bytes_out);
   json.number("rate_limit", a.rate);
   json.number("thread", thread);
   json.end();
+}
+
+std::string serving_text(const Agent& a) {
+  if (!a.probe) return "-";
+  const std::string age = duration_text(a.probe_age);
+  if (a.probe->serving) return "serving for " + age;
+  return "FAILING at " + std::string(service::name(a.probe->leg)) + " for " + age + " (" +
+         a.probe->what + ")";
 }
 
 void write_sandbox(JsonWriter& json, const SandboxFacts& facts) {

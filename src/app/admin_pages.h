@@ -83,6 +83,8 @@ std::string process_metrics(const BuildFacts& build, const ProcessFacts& process
 std::string utc_text(WallTime when);       // "2026-01-31T12:00:00Z"
 std::string bytes_text(std::uint64_t n);   // "1.5 MiB"
 std::string duration_text(Duration d);     // "3 h 12 min"
+// "serving", or "FAILING at link"; "-" before the first look.
+std::string serving_text(const service::ThreadStatus::Agent& agent);
 // An element of an array.
 void write_agent(service::JsonWriter& json, const service::ThreadStatus::Agent& agent,
                  std::uint32_t thread);

@@ -42,6 +42,8 @@ service::RelayReport report() {
   linked.bytes_in = 2048;
   linked.bytes_out = 100;
   linked.rate = 1 << 20;
+  linked.probe = {false, Instant{}, service::ProbeLeg::Link, "x", 5s, 1};
+  linked.probe_age = 3s;
   r.threads[1].thread = 1;
   service::ThreadStatus::Agent& waiting = r.threads[1].agents.emplace_back();
   waiting.key_id = "efghij";
@@ -83,10 +85,11 @@ TEST(AdminPages, StatusJson) {
       R"("agents":[{"id":"abcd","names":["a.t.example.com","b.t.example.com"],)"
       R"("state":"attached","carrier":"quic","peer":"192.0.2.1:5000","rtt_ms":12.346,)"
       R"("streams":3,"retained_bytes":4096,)"
+      R"("probe":{"serving":false,"leg":"link","what":"x","since_s":3,"ms":5000},)"
       R"("streams_max":10,"bytes_in":2048,"bytes_out":100,"rate_limit":1048576,"thread":0},)"
       R"({"id":"efghij","names":[],)"
       R"("state":"waiting","carrier":null,"peer":null,"rtt_ms":null,)"
-      R"("streams":0,"retained_bytes":0,"streams_max":0,"bytes_in":0,"bytes_out":0,)"
+      R"("streams":0,"retained_bytes":0,"probe":null,"streams_max":0,"bytes_in":0,"bytes_out":0,)"
       R"("rate_limit":0,"thread":1}],)"
       R"("totals":{"visitors_open":5,"visitors_accepted":100,"visitors_handed_over":7,)"
       R"("visitors_refused":{"relay_name":2,"unknown_name":6},"bytes_in":1000,)"
@@ -97,7 +100,9 @@ TEST(AdminPages, StatusJson) {
 }
 
 TEST(AdminPages, StatusText) {
-  EXPECT_EQ(status_text(facts(), report()),
+  service::RelayReport r = report();
+  r.threads[0].agents[0].names = {"a.test"};
+  EXPECT_EQ(status_text(facts(), r),
             R"(adit 1.2.3 (0123456789ab), up 3 h 12 min, io_uring, 2 threads
 listens   0.0.0.0:443 tcp+udp, 127.0.0.1:8443 tcp
 domains   t.example.com
@@ -108,9 +113,9 @@ bytes     1000 B in, 2.9 MiB out
 links     1 up, 9 accepted, 4 refused (not_authorized 4)
 sessions  2 alive, 6 resumed, 1 expired, 3 superseded
 
-AGENT   STATE     CARRIER  PEER            RTT    STREAMS  NAMES
-abcd    attached  quic     192.0.2.1:5000  12 ms  3        a.t.example.com, b.t.example.com
-efghij  waiting   -        -               -      0        -
+AGENT   STATE     CARRIER  PEER            RTT    STREAMS  SERVING                      NAMES
+abcd    attached  quic     192.0.2.1:5000  12 ms  3        FAILING at link for 3 s (x)  a.test
+efghij  waiting   -        -               -      0        -                            -
 )");
 }
 

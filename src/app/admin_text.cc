@@ -45,12 +45,13 @@ std::string names_text(const std::vector<std::string>& names) {
 
 std::string agents_table(const service::RelayReport& report) {
   std::vector<std::vector<std::string>> rows{
-      {"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "NAMES"}};
+      {"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "SERVING", "NAMES"}};
   for (const service::ThreadStatus& t : report.threads) {
     for (const Agent& a : t.agents) {
       const bool linked = !a.carrier.empty();
       rows.push_back({a.key_id, a.state, linked ? a.carrier : "-", linked ? a.peer : "-",
-                      rtt_text(a), std::to_string(a.streams), names_text(a.names)});
+                      rtt_text(a), std::to_string(a.streams), serving_text(a),
+                      names_text(a.names)});
     }
   }
   return rows.size() == 1 ? "no agents\n" : table_text(rows);
@@ -99,14 +100,16 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows) {
 
 std::string agents_text(const service::RelayReport& report) {
   std::vector<std::vector<std::string>> rows{
-      {"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "IN", "OUT", "LIMIT", "NAMES"}};
+      {"AGENT", "STATE", "CARRIER", "PEER", "RTT", "STREAMS", "IN", "OUT", "LIMIT", "SERVING",
+       "NAMES"}};
   for (const service::ThreadStatus& t : report.threads) {
     for (const Agent& a : t.agents) {
       const bool linked = !a.carrier.empty();
       rows.push_back({a.key_id, a.state, linked ? a.carrier : "-", linked ? a.peer : "-",
                       rtt_text(a), fmt::format("{}/{}", a.streams, a.streams_max),
                       bytes_text(a.bytes_in), bytes_text(a.bytes_out),
-                      a.rate == 0 ? "-" : bytes_text(a.rate) + "/s", names_text(a.names)});
+                      a.rate == 0 ? "-" : bytes_text(a.rate) + "/s", serving_text(a),
+                      names_text(a.names)});
     }
   }
   return rows.size() == 1 ? "no agents\n" : table_text(rows);

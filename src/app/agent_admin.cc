@@ -64,6 +64,7 @@ AgentReport AgentAdmin::report() const {
     u.retained_bytes = uplink->retained_bytes();
     u.urls = uplink->urls();
     u.trouble = uplink->trouble();
+    u.probed_ago = uplink->probed_ago();
     out.uplinks.push_back(std::move(u));
   }
   for (const service::LocalServiceSettings& s : agent_.services().settings())

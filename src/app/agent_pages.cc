@@ -27,6 +27,11 @@ void write_uplink(JsonWriter& json, const AgentReport::Uplink& u) {
   json.number("times_live", u.times_live);
   json.number("streams", u.streams);
   json.number("retained_bytes", u.retained_bytes);
+  if (u.probed_ago) {
+    json.number("probed_s", *u.probed_ago / 1s);
+  } else {
+    json.null("probed_s");
+  }
   json.begin_array("urls");
   for (const std::string& url : u.urls) json.string(url);
   json.end();
@@ -87,12 +92,13 @@ std::string agent_status_text(const AgentReport& report) {
                                 report.io_backend, report.stopping ? ", STOPPING" : "",
                                 sandbox_text(report.sandbox));
   std::vector<std::vector<std::string>> relays{
-      {"RELAY", "STATE", "CARRIER", "RTT", "FOR", "STREAMS", "TROUBLE"}};
+      {"RELAY", "STATE", "CARRIER", "RTT", "FOR", "STREAMS", "PROBED", "TROUBLE"}};
   for (const AgentReport::Uplink& u : report.uplinks) {
     const bool live = !u.carrier.empty();
     relays.push_back({u.relay, u.state, live ? u.carrier : "-",
                       live ? fmt::format("{:.1f} ms", milliseconds(u.rtt)) : "-",
                       live ? duration_text(u.live_for) : "-", std::to_string(u.streams),
+                      u.probed_ago ? duration_text(*u.probed_ago) + " ago" : "-",
                       u.trouble.empty() ? "-" : u.trouble});
   }
   out += table_text(relays) + "\n";

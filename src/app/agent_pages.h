@@ -2,6 +2,7 @@
 // given.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct AgentReport {
     std::size_t streams = 0, retained_bytes = 0, times_live = 0;
     std::vector<std::string> urls;     // of the last registration
     std::string trouble;               // why it is not live
+    std::optional<Duration> probed_ago;  // since the relay last saw that we answer
   };
   struct Service {
     std::string to;

@@ -14,9 +14,9 @@ AgentReport a_report() {
   r.connections = 2;
   r.sandbox = {true, "adit", "none", true, "filtered", "Landlock 7"};
   r.uplinks.push_back({"t.example.com:443", "live", "quic", 12'500us, 65s, 2, 1000, 3,
-                       {"https://a.t.example.com"}, ""});
+                       {"https://a.t.example.com"}, "", 7s});
   r.uplinks.push_back({"u.example.com:443", "waiting", "", {}, {}, 0, 0, 0, {},
-                       "refused: unknown_key"});
+                       "refused: unknown_key", std::nullopt});
   r.services.push_back({"127.0.0.1:3000", {"{id}"}, false, true});
   r.services.push_back({"127.0.0.1:3001", {"api", "www"}, true, false});
   r.samples.push_back({"adit_agent_links_total", "", 3, true});
@@ -32,9 +32,10 @@ TEST(AgentPages, Json) {
             R"("system_calls":"filtered","files":"Landlock 7"},)"
             R"("connections":2,"relays":[{"relay":"t.example.com:443",)"
             R"("state":"live","carrier":"quic","rtt_ms":12.5,"live_s":65,"times_live":3,)"
-            R"("streams":2,"retained_bytes":1000,"urls":["https://a.t.example.com"],)"
+            R"("streams":2,"retained_bytes":1000,"probed_s":7,"urls":["https://a.t.example.com"],)"
             R"("trouble":null},{"relay":"u.example.com:443","state":"waiting","carrier":null,)"
-            R"("rtt_ms":null,"live_s":0,"times_live":0,"streams":0,"retained_bytes":0,"urls":[],)"
+            R"("rtt_ms":null,"live_s":0,"times_live":0,"streams":0,"retained_bytes":0,)"
+            R"("probed_s":null,"urls":[],)"
             R"("trouble":"refused: unknown_key"}],"services":[{"to":"127.0.0.1:3000",)"
             R"("names":["{id}"],"mode":"terminate","self_signed":true},{"to":"127.0.0.1:3001",)"
             R"("names":["api","www"],"mode":"passthrough","self_signed":false}]})"
@@ -46,9 +47,9 @@ TEST(AgentPages, Text) {
             R"(adit 0.1.0 (abc), agent aaaabbbb, up 1 h 2 min, io_uring
 sandbox   user adit, capabilities none, no_new_privs, system calls filtered, files Landlock 7
 
-RELAY              STATE    CARRIER  RTT      FOR        STREAMS  TROUBLE
-t.example.com:443  live     quic     12.5 ms  1 min 5 s  2        -
-u.example.com:443  waiting  -        -        -          0        refused: unknown_key
+RELAY              STATE    CARRIER  RTT      FOR        STREAMS  PROBED   TROUBLE
+t.example.com:443  live     quic     12.5 ms  1 min 5 s  2        7 s ago  -
+u.example.com:443  waiting  -        -        -          0        -        refused: unknown_key
 
 SERVICE         TLS                     NAMES
 127.0.0.1:3000  ends here, self-signed  {id}

@@ -63,6 +63,7 @@ struct RelayLimits {
   Duration flow_idle = limits::kFlowIdle;
   Duration resume_window = limits::kSessionResumeWindow;
   Duration drain = limits::kDrainDeadline;
+  Duration probe = std::chrono::seconds(10);  // between two looks at an agent; zero: none
   bool operator==(const RelayLimits&) const = default;
 };
 

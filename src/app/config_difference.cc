@@ -14,7 +14,8 @@ namespace {
 const std::set<std::string, std::less<>> kRestart = {
     "listen", "threads", "certificate", "key",     "state_dir",  "admin",  "metrics",
     "user",   "sandbox", "io_backend",  "log.format",
-    "log.level"};
+    "log.level",
+    "limits.probe_ms"};
 
 // As the file would have it; "none" where it has nothing.
 std::string value_text(const std::string& name, const Node& node) {
@@ -88,6 +89,7 @@ RelayConfig keep_what_runs(const RelayConfig& before, RelayConfig after) {
   after.sandbox = before.sandbox;
   after.io_backend = before.io_backend;
   after.log = before.log;
+  after.limits.probe = before.limits.probe;
   return after;
 }
 

@@ -226,6 +226,8 @@ void add_limit_keys(std::vector<RelayKey>& keys) {
                [](auto& c) -> auto& { return c.limits.resume_window; }, 0, kDay);
   milliseconds("drain_ms", "how long visitors may finish after SIGTERM",
                [](auto& c) -> auto& { return c.limits.drain; }, 0, kDay);
+  milliseconds("probe_ms", "how often it is probed whether each agent serves; 0: never",
+               [](auto& c) -> auto& { return c.limits.probe; }, 0, kDay);
 }
 
 std::vector<RelayKey> make_keys() {

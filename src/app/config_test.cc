@@ -504,6 +504,7 @@ flows_per_agent = 1024
 flow_idle_ms = 120000
 resume_window_ms = 30000
 drain_ms = 30000
+probe_ms = 10000
 )");
 }
 

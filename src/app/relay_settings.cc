@@ -30,6 +30,7 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
     s.udp_upstreams.push_back(r.to_udp);
   }
   s.open = config.open;
+  s.probe_period = config.limits.probe;
   std::uint8_t random[3];
   crypto::random_bytes(random);
   s.run_number = std::uint32_t{random[0]} << 16 | std::uint32_t{random[1]} << 8 | random[2];

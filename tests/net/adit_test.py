@@ -136,7 +136,9 @@ class Relay(Process):
         self.settings = {"domain": [DOMAIN], "listen": [f"{host}:{self.port}"],
                          "state_dir": self.state, "threads": 1, "open": True,
                          "io_backend": lab.backend, **settings,
-                         "log": {"format": "json", "level": "info"}, "limits": limits or {}}
+                         "log": {"format": "json", "level": "info"},
+                         # Probes are visitors, and tests count these; t_probe has them.
+                         "limits": {"probe_ms": 0, **(limits or {})}}
         self.write()
         super().__init__(lab, name, [ADIT, "relay", "-c", self.config], prefix, environment)
         if wait:

@@ -138,7 +138,10 @@ void write_preamble(ByteVector& out, const Preamble& p) {
   write_address(w, p.local);
   w.varint(p.sni.size());
   w.text(p.sni);
-  if (p.visit != 0) w.u64(p.visit);
+  if (p.visit != 0 || p.probe) {
+    w.u64(p.visit);
+    w.u8(p.probe ? 1 : 0);
+  }
   CHECK(body.size() <= limits::kPreambleBytesMax);
   Writer head(out);
   head.varint(body.size());
@@ -166,6 +169,8 @@ Result<std::optional<Preamble>> parse_preamble(Bytes in, std::size_t& used) {
   p.sni = as_text(sni);
   const std::uint64_t visit = r.u64();
   if (r.ok()) p.visit = visit;
+  const std::uint8_t flags = r.u8();
+  if (r.ok()) p.probe = (flags & 1) != 0;
   used = head.position();
   return std::optional<Preamble>(std::move(p));
 }

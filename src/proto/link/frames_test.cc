@@ -169,6 +169,7 @@ Preamble some_preamble() {
   p.local = *Address::parse("[2001:db8::1]:443");
   p.sni = "blog.example.net";
   p.visit = 0x0123456789abcdef;
+  p.probe = true;
   return p;
 }
 
@@ -180,6 +181,7 @@ void expect_equal(const Preamble& a, const Preamble& b) {
   EXPECT_EQ(a.local, b.local);
   EXPECT_EQ(a.sni, b.sni);
   EXPECT_EQ(a.visit, b.visit);
+  EXPECT_EQ(a.probe, b.probe);
 }
 
 TEST(LinkPreamble, EveryPrefixAndWhatFollows) {

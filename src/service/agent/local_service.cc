@@ -14,6 +14,8 @@ namespace adit::service {
 namespace {
 constexpr Duration kSelfSignedValidity = 24h * 397;
 constexpr Duration kPartingDeadline = 5s;
+// Of all relays; each asks once in seconds.
+constexpr std::size_t kProbesAtOnceMax = 64;
 }  // namespace
 
 std::string_view kind_word(ServiceKind kind) {
@@ -44,7 +46,7 @@ LocalServices::LocalServices(io::Loop& loop, io::Resolver& resolver, Log& log, M
       tls_(settings_.size()),
       bulk_(loop) {}
 
-LocalServices::~LocalServices() { streams_.clear(); }
+LocalServices::~LocalServices() { abort_all(); }
 
 Status LocalServices::load() {
   for (std::size_t i = 0; i < settings_.size(); ++i) {
@@ -57,6 +59,9 @@ Status LocalServices::load() {
     if (!context)
       return std::move(context).error().with("certificate of the service for " + s.to.text());
     tls_[i].context.emplace(std::move(*context));
+    if (auto leaf = crypto::Certificate::from_pem(s.certificate_pem)) {
+      tls_[i].not_after = leaf->not_after();
+    }
   }
   return {};
 }
@@ -83,6 +88,7 @@ Status LocalServices::granted(ServiceNumber service, const std::vector<std::stri
     if (!context) return std::move(context).error();
     tls_[i].names = std::move(all);
     tls_[i].context.emplace(std::move(*context));
+    tls_[i].not_after = (loop_.wall_time().ns + kSelfSignedValidity.count()) / 1'000'000'000;
     log_.info("agent.self_signed", {{"service", s.to.text()}, {"name", names.front()}});
   }
   return {};
@@ -91,6 +97,7 @@ Status LocalServices::granted(ServiceNumber service, const std::vector<std::stri
 void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) {
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     if (settings_[i].number != preamble.service) continue;
+    if (preamble.probe) return answer_probe(i, std::move(end));
     if (settings_[i].kind == ServiceKind::Udp) break;  // visitors of it are flows
     metrics_.counter("adit_agent_streams_total").add();
     const ProxiedConnection from{preamble.visitor, preamble.local};
@@ -102,6 +109,18 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
   }
   metrics_.counter("adit_agent_unknown_service_total").add();
   end->abort();
+}
+
+void LocalServices::answer_probe(std::size_t service, std::unique_ptr<flow::Duplex> end) {
+  using Certificate = ProbeAnswer::Certificate;
+  Certificate certificate = Certificate::None;
+  if (const std::int64_t end_of_life = tls_[service].not_after; end_of_life != 0)
+    certificate =
+        loop_.wall_time().seconds() > end_of_life ? Certificate::Expired : Certificate::Ok;
+  if (probes_.size() >= kProbesAtOnceMax) probes_.erase(*probes_.oldest());
+  const auto done = ProbeReply::Done::to<&LocalServices::on_probe_done>(this);
+  probes_.add(std::make_unique<ProbeReply>(loop_, resolver_, std::move(end), done))
+      .start(settings_[service].to, certificate);
 }
 
 ServedStream::ServedStream(LocalServices& owner, std::size_t service,

@@ -18,6 +18,7 @@
 #include "flow/pump.h"
 #include "proto/link/frames.h"
 #include "proto/proxy_header/proxy_header.h"
+#include "service/agent/probe_reply.h"
 #include "service/edge/owned_list.h"
 
 namespace adit::service {
@@ -69,13 +70,17 @@ class LocalServices {
   Status granted(ServiceNumber service, const std::vector<std::string>& names);
   void serve(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end);
   std::size_t open() const { return streams_.size(); }
-  void abort_all() { streams_.clear(); }
+  void abort_all() {
+    streams_.clear();
+    probes_.clear();
+  }
 
  private:
   friend class ServedStream;
   struct Tls {
     std::vector<std::string> names;
     std::optional<crypto::TlsContext> context;
+    std::int64_t not_after = 0;  // of the certificate, seconds since 1970; 0: none yet
   };
 
   io::Loop& loop_;
@@ -88,7 +93,11 @@ class LocalServices {
   flow::PumpLimits pump_limits_{limits::kVisitorIdle, limits::kHalfClosedIdle};
   flow::BulkQueue bulk_;
   LogRateLimit once_;
+  void answer_probe(std::size_t service, std::unique_ptr<flow::Duplex> end);
+  void on_probe_done(ProbeReply& probe) { probes_.erase(probe); }
+
   OwnedList<ServedStream> streams_;
+  OwnedList<ProbeReply> probes_;
 };
 
 class ServedStream final : public ListNode<ServedStream> {

@@ -395,6 +395,7 @@ Session* Uplink::session_of(UplinkLink& link) {
 }
 
 void Uplink::on_stream(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end) {
+  if (preamble.probe) probed_at_ = shared_.loop.now();
   shared_.services.serve(preamble, std::move(end));
 }
 

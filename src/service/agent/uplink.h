@@ -89,6 +89,11 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   std::string_view trouble() const { return live() ? std::string_view() : trouble_; }
   Duration live_for() const { return live() ? shared_.loop.now() - live_since_ : Duration{0}; }
   std::size_t times_live() const { return times_live_; }
+  // Since the relay last looked whether a visitor would be served; unset: it never did.
+  std::optional<Duration> probed_ago() const {
+    if (!probed_at_) return std::nullopt;
+    return shared_.loop.now() - *probed_at_;
+  }
 
  private:
   enum class State : std::uint8_t { Idle, Resolving, Connecting, Live, Waiting, Stopped };
@@ -155,6 +160,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   io::Timer head_start_;          // of what is tried before the next way
   io::Timer better_;              // until a better carrier is tried again
   std::string last_error_;
+  std::optional<Instant> probed_at_;
 
   // A rung below QUIC, tried because QUIC brings little: kept where it brings more.
   struct Trial {

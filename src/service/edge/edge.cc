@@ -10,6 +10,7 @@
 #include "service/edge/farewell.h"
 #include "service/edge/forward.h"
 #include "service/edge/visitor_hello.h"
+#include "service/probe/probe.h"
 
 namespace adit::service {
 
@@ -206,7 +207,8 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
   query.alpn = alpn;
   query.source = visitor.peer.ip;
   const route::Destination destination = route::decide(table_, query);
-  if (!std::holds_alternative<route::Link>(destination)) {
+  visitor.probe = alpn.size() == 1 && alpn.front() == kAlpnProbe;
+  if (!std::holds_alternative<route::Link>(destination) && !visitor.probe) {
     VisitorRecord record = record_of(visitor);
     for (const std::string_view protocol : alpn) {
       if (record.alpn.size() > VisitorJournal::kTextBytesMax) break;
@@ -324,6 +326,7 @@ VisitorRecord Edge::record_of(const Visitor& visitor) const {
 }
 
 void Edge::adopt(Visitor& visitor, const std::string& pattern) {
+  if (visitor.probe) return;
   VisitorRecord record = record_of(visitor);
   record.decision = "agent key=" + pattern + ", from another thread";
   visitor.tag = journal_.adopt(std::move(record));

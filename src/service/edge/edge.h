@@ -61,6 +61,8 @@ struct Visitor {
   // Came to a port of an agent's own: nobody knows what it speaks, and no alert is an answer.
   bool speaks_tls = true;
   VisitorTag tag{};
+  // Of the relay itself, see service/probe: the agent answers it and not its service.
+  bool probe = false;
 };
 
 // Where visitors of agents' names and of the relay's own go: the services of this thread.

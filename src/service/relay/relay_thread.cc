@@ -70,16 +70,20 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
       edge_(loop, resolver, log, metrics_, edge_limits(settings, index, threads), table_,
             make_upstreams(settings), static_cast<AgentDoor&>(*this)),
       site_(loop, log, metrics_, edge_, static_cast<SiteDoor&>(*this), tls.site),
+      probe_period_(settings.probe_period),
+      proxy_from_(settings.edge.proxy_from),
       drain_deadline_(loop, Delegate<void()>::to<&RelayThread::on_drain_deadline>(this)),
       drain_check_(loop, Delegate<void()>::to<&RelayThread::check_drained>(this)) {
   tunnel_.emplace(loop, log, metrics_, settings.tunnel, make_access(settings), table_,
                   settings.public_port, edge_, static_cast<Fabric&>(*this), tls.h2);
   if (index == 0) authority_.emplace();
+  prober_.emplace(loop, log, metrics_, static_cast<ProbeTargets&>(*tunnel_));
 }
 
 // Visitors first: their pumps end streams of the sessions. Then links, then the ports they are sent
 // through.
 RelayThread::~RelayThread() {
+  prober_.reset();
   edge_.close_listeners();
   site_.abort_all();
   edge_.abort_all();
@@ -97,6 +101,13 @@ Status RelayThread::listen(const RelayPorts& ports) {
     auto listener = loop_.listen_tcp(at, io::ListenOptions{true, limits::kListenBacklog});
     if (!listener) return std::move(listener).error().with("tcp " + at.text());
     edge_.listen(std::move(*listener));
+  }
+  if (!ports.tcp.empty()) {
+    Address own = ports.tcp.front();
+    if (own.ip.is_any()) own.ip = IpAddress::loopback4();
+    const bool by_balancer = std::ranges::any_of(
+        proxy_from_, [&own](const IpPrefix& p) { return p.contains(own.ip); });
+    prober_->start({probe_period_, own, by_balancer}, reset_secret_.size() + index_ + 1);
   }
   for (const Address& at : ports.udp) {
     io::UdpOptions options;
@@ -244,6 +255,7 @@ void RelayThread::reload(const RelaySettings& settings) {
 
 void RelayThread::drain(Duration deadline, Delegate<void()> drained) {
   drained_ = drained;
+  prober_->stop();
   edge_.close_listeners();
   tunnel_->go_away(deadline);
   drain_deadline_.set(loop_.now() + deadline);
@@ -319,6 +331,10 @@ ThreadStatus RelayThread::status() const {
     a.streams_max = session->streams().streams_max();
     a.bytes_in = session->streams().bytes_in();
     a.bytes_out = session->streams().bytes_out();
+    if (const ProbeState* probe = prober_->state_of(number)) {
+      a.probe = *probe;
+      a.probe_age = loop_.now() - probe->since;
+    }
     if (RelayLink* link = session->link()) {
       const flow::CarrierStats s = link->carrier().stats();
       a.carrier = s.name;

@@ -36,6 +36,7 @@ struct RelaySettings {
   EdgeLimits edge;
   TunnelLimits tunnel;
   std::uint16_t public_port = 443;
+  Duration probe_period{};       // zero: agents are not probed
   std::uint32_t run_number = 0;  // 24 bits: tells visitors' ids from those of earlier runs
 };
 
@@ -69,6 +70,8 @@ struct ThreadStatus {
     std::uint64_t bytes_in = 0, bytes_out = 0;  // from and to the agent, of all streams so far
     std::uint64_t rate = 0;                     // granted bytes a second, each way; 0: no limit
     std::size_t streams_max = 0;
+    std::optional<ProbeState> probe;            // unset: not probed yet
+    Duration probe_age{};                       // of what `probe` says
   };
   std::uint32_t thread = 0;
   std::size_t half_open = 0, forwarded = 0, links = 0;
@@ -159,6 +162,9 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   std::vector<std::unique_ptr<LinkPort>> ports_;  // outlive the links of the tunnel
   std::optional<Tunnel> tunnel_;
   std::optional<NameAuthority> authority_;        // thread 0
+  std::optional<Prober> prober_;                  // of the tunnel's sessions
+  const Duration probe_period_;
+  std::vector<IpPrefix> proxy_from_;
 
   io::Timer drain_deadline_;
   io::Timer drain_check_;

@@ -445,7 +445,8 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   if (found == sessions_.end())  // it went while the visitor was on its way here
     return edge_.turn_away(std::move(visitor), TlsAlert::UnrecognizedName, "agent_gone");
   const route::AgentGrant* grant = access_.grant(found->second->key().text);
-  if (grant != nullptr && !grant->admits(visitor.peer.ip))
+  // A probe reaches no service.
+  if (grant != nullptr && !visitor.probe && !grant->admits(visitor.peer.ip))
     return edge_.turn_away(std::move(visitor), TlsAlert::AccessDenied, "visitor_denied");
   link::Preamble preamble;
   preamble.service = service;
@@ -453,6 +454,7 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   preamble.local = visitor.local;
   preamble.sni = visitor.sni;
   preamble.visit = visitor.tag.id;
+  preamble.probe = visitor.probe;
   edge_.journal().leads_to(visitor.tag, way_of(*found->second, service));
   auto end = found->second->streams().open_stream(preamble);
   if (end == nullptr) {
@@ -466,6 +468,32 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   }
   metrics_.counter("adit_streams_total").add();
   edge_.pump(std::move(visitor), std::move(end));
+}
+
+// --- probing -------------------------------------------------------------------------------------
+
+std::vector<ProbeTargets::Target> Tunnel::probe_targets() const {
+  std::vector<Target> out;
+  for (const auto& [number, session] : sessions_) {
+    // A wildcard stands for no host; its session is probed by another name, or not.
+    for (const GrantedName& n : session->names()) {
+      if (n.pattern.starts_with("*.")) continue;
+      out.push_back({number, n.pattern, session->state() == link::SessionState::Attached});
+      break;
+    }
+  }
+  return out;
+}
+
+void Tunnel::on_probes_lost(std::uint64_t number) {
+  const auto found = sessions_.find(number);
+  if (found == sessions_.end()) return;
+  RelayLink* link = found->second->link();
+  if (link == nullptr) return;
+  log_.warn("tunnel.link_unanswering", {{"agent", found->second->key().text},
+                                        {"carrier", link->carrier().stats().name}});
+  metrics_.counter("adit_links_unanswering_total").add();
+  link->close(link::CloseCode::Deadline, "probes are not answered");
 }
 
 // --- explaining and kicking ----------------------------------------------------------------------

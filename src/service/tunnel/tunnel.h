@@ -14,6 +14,7 @@
 #include "route/access.h"
 #include "route/router.h"
 #include "service/edge/edge.h"
+#include "service/probe/prober.h"
 #include "service/tunnel/fabric.h"
 #include "service/tunnel/port_listeners.h"
 #include "service/tunnel/relay_flows.h"
@@ -30,7 +31,7 @@ struct TunnelLimits {
   Duration resume_window = limits::kSessionResumeWindow;
 };
 
-class Tunnel final : private PortVisitors {
+class Tunnel final : public ProbeTargets, private PortVisitors {
  public:
   Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& limits,
          route::AgentAccess access, const route::RouterTable& table, std::uint16_t public_port,
@@ -49,6 +50,8 @@ class Tunnel final : private PortVisitors {
   std::size_t unauthenticated_links() const { return unauthenticated_; }
   std::size_t links() const { return links_.size(); }
   std::size_t sessions() const { return sessions_.size(); }
+  std::vector<Target> probe_targets() const override;
+  void on_probes_lost(std::uint64_t session) override;
   // For `explain`: whether a visitor of the owner's name would get to its service, and why.
   bool forecast(const route::NameOwner& owner, std::vector<std::string>& facts);
   // The same of a name that nobody has.
