@@ -124,11 +124,13 @@ std::optional<std::int64_t> date_of_head(std::string_view head) {
 // RFC 9000 §17.2: form, version, destination id, source id.
 ByteVector version_question(Bytes id) {
   CHECK(id.size() == kIdBytes);
-  ByteVector out{0xc0};
-  out.insert(out.end(), kNobodysVersion.begin(), kNobodysVersion.end());
+  ByteVector out;
+  Writer w(out);
+  w.u8(0xc0);
+  w.bytes(kNobodysVersion);
   for (int i = 0; i < 2; ++i) {
-    out.push_back(kIdBytes);
-    out.insert(out.end(), id.begin(), id.end());
+    w.u8(kIdBytes);
+    w.bytes(id);
   }
   out.resize(kInitialBytes);
   return out;
