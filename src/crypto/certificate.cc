@@ -20,6 +20,8 @@ constexpr std::uint8_t kVersion = 0xa0, kExtensions = 0xa3;
 // GeneralName choices (RFC 5280 §4.2.1.6).
 constexpr std::uint8_t kDnsName = 0x82, kIpAddress = 0x87;
 constexpr std::uint8_t kSubjectAltName[] = {0x55, 0x1d, 0x11};
+constexpr std::uint8_t kAuthorityKeyIdentifier[] = {0x55, 0x1d, 0x23};
+constexpr std::uint8_t kKeyIdentifier = 0x80;  // RFC 5280 §4.2.1.1: [0] of its sequence
 
 struct Element {
   std::uint8_t tag;
@@ -147,7 +149,7 @@ struct CertificateParser {
     DerReader certificate = outer.into(kSequence);
     DerReader tbs = certificate.into(kSequence);
     tbs.skip_if(kVersion);
-    tbs.skip(kInteger);   // serialNumber
+    const auto serial = tbs.take(kInteger);
     tbs.skip(kSequence);  // signature
     tbs.skip(kSequence);  // issuer
     DerReader validity = tbs.into(kSequence);
@@ -155,6 +157,7 @@ struct CertificateParser {
     tbs.skip(kSequence);  // subject
     const auto spki = tbs.take(kSequence);
     if (!outer.done() || !tbs.ok() || !not_before || !not_after) return false;
+    out.serial_.assign(serial->body.begin(), serial->body.end());
     out.not_before_ = *not_before;
     out.not_after_ = *not_after;
     out.spki_at_ = static_cast<std::size_t>(spki->whole.data() - out.der_.data());
@@ -175,6 +178,11 @@ struct CertificateParser {
       if (!extension.ok()) return false;
       if (std::ranges::equal(id->body, kSubjectAltName) && !names(DerReader(value->body))) {
         return false;
+      }
+      if (std::ranges::equal(id->body, kAuthorityKeyIdentifier)) {
+        DerReader authority = DerReader(value->body).into(kSequence);
+        if (const auto key = authority.any(); key && key->tag == kKeyIdentifier)
+          out.authority_key_id_.assign(key->body.begin(), key->body.end());
       }
     }
     return list.ok();

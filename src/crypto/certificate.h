@@ -31,6 +31,10 @@ class Certificate {
   const std::vector<IpAddress>& subject_addresses() const { return addresses_; }
   std::int64_t not_before() const { return not_before_; }  // seconds since 1970-01-01 UTC
   std::int64_t not_after() const { return not_after_; }
+  // The content bytes of the serial number, as encoded (a leading zero included); and of the
+  // authorityKeyIdentifier's keyIdentifier, empty where there is none.
+  const ByteVector& serial() const { return serial_; }
+  const ByteVector& authority_key_id() const { return authority_key_id_; }
   Sha256Digest fingerprint() const { return sha256(der_); }
 
   // RFC 9525 §6: the subject's common name is not looked at; "*" stands for one whole leftmost
@@ -46,6 +50,7 @@ class Certificate {
   std::vector<std::string> names_;
   std::vector<IpAddress> addresses_;
   std::int64_t not_before_ = 0, not_after_ = 0;
+  ByteVector serial_, authority_key_id_;
 };
 
 // Every CERTIFICATE block, leaf first by convention; an error where there is none or one is broken.

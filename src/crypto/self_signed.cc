@@ -5,14 +5,13 @@
 #include <wolfssl/wolfcrypt/ecc.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
 #include <memory>
 
 #include "base/check.h"
 #include "crypto/certificate.h"
+#include "crypto/der_writer.h"
 #include "crypto/init.h"
 #include "crypto/pem.h"
 #include "crypto/random.h"
@@ -21,7 +20,6 @@
 namespace adit::crypto {
 namespace {
 
-constexpr std::size_t kHostNameMax = 253;
 constexpr std::size_t kSerialBytes = 16;  // RFC 5280 §4.1.2.2: at most 20; 127 random bits here
 constexpr std::size_t kCertificateDerMax = CTC_MAX_ALT_SIZE + 4096;
 
@@ -37,78 +35,11 @@ struct EccKey {
   ecc_key key;
 };
 
-void put_element(ByteVector& out, std::uint8_t tag, Bytes body) {
-  Writer w(out);
-  w.u8(tag);
-  if (body.size() < 0x80) {
-    w.u8(static_cast<std::uint8_t>(body.size()));
-  } else if (body.size() < 0x100) {
-    w.u8(0x81);
-    w.u8(static_cast<std::uint8_t>(body.size()));
-  } else {
-    w.u8(0x82);
-    w.u16(static_cast<std::uint16_t>(body.size()));
-  }
-  w.bytes(body);
-}
-
-bool is_name(std::string_view name) {
-  if (name.starts_with("*.")) name.remove_prefix(2);
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '_' || c == '.';
-  };
-  return !name.empty() && name.size() <= kHostNameMax && name.front() != '.' &&
-         std::ranges::all_of(name, allowed);
-}
-
-// GeneralNames of RFC 5280 §4.2.1.6: dNSName [2], iPAddress [7] (4 or 16 bytes).
-Result<ByteVector> general_names(const std::vector<std::string>& names) {
-  ByteVector list, out;
-  for (const std::string& name : names) {
-    if (const auto address = IpAddress::parse(name)) {
-      Bytes raw = address->bytes;
-      if (address->is_v4()) raw = raw.last(4);
-      put_element(list, 0x87, raw);
-    } else if (is_name(name)) {
-      put_element(list, 0x82, as_bytes(name));
-    } else {
-      return Error{EINVAL, "\"" + name + "\" cannot stand in a certificate"};
-    }
-    if (list.size() > CTC_MAX_ALT_SIZE - 8) return Error{E2BIG, "too many names in a certificate"};
-  }
-  put_element(out, 0x30, list);
-  return out;
-}
-
-// RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from then on.
-Result<ByteVector> time_element(std::int64_t seconds) {
-  using namespace std::chrono;
-  const sys_seconds at{std::chrono::seconds(seconds)};
-  const auto day = floor<days>(at);
-  const year_month_day date(day);
-  const hh_mm_ss time(at - day);
-  const int year = static_cast<int>(date.year());
-  if (year < 1950 || year > 9999) return Error{EINVAL, "a date that certificates cannot hold"};
-  std::array<char, 24> text;
-  const int length = std::snprintf(
-      text.data(), text.size(), "%04d%02u%02u%02d%02d%02dZ", year,
-      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-      static_cast<int>(time.hours().count()), static_cast<int>(time.minutes().count()),
-      static_cast<int>(time.seconds().count()));
-  std::string_view written(text.data(), static_cast<std::size_t>(length));
-  const bool utc_time = year < 2050;
-  if (utc_time) written.remove_prefix(2);
-  ByteVector out;
-  put_element(out, utc_time ? 0x17 : 0x18, as_bytes(written));
-  return out;
-}
-
 Status set_validity(Cert& cert, WallTime not_before, Duration validity) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(validity).count();
-  auto before = time_element(not_before.seconds());
+  auto before = der_time(not_before.seconds());
   if (!before) return std::move(before).error();
-  auto after = time_element(not_before.seconds() + seconds);
+  auto after = der_time(not_before.seconds() + seconds);
   if (!after) return std::move(after).error();
   CHECK(before->size() <= sizeof cert.beforeDate && after->size() <= sizeof cert.afterDate);
   std::ranges::copy(*before, cert.beforeDate);
@@ -120,7 +51,7 @@ Status set_validity(Cert& cert, WallTime not_before, Duration validity) {
 
 Status fill(Cert& cert, EccKey& key, const std::vector<std::string>& names, WallTime not_before,
             Duration validity) {
-  auto alternative = general_names(names);
+  auto alternative = der_general_names(names);
   if (!alternative) return std::move(alternative).error();
   if (Status set = set_validity(cert, not_before, validity); !set) return set;
 
