@@ -76,6 +76,7 @@ void write_facts(JsonWriter& json, const RelayFacts& facts) {
   json.boolean("open", facts.open);
   json.boolean("draining", facts.draining);
   write_sandbox(json, facts.sandbox);
+  write_certificates(json, facts.certificates);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "service/admin/json_writer.h"
 #include "service/relay/status_collector.h"
+#include "service/renewal/renewal.h"
 
 namespace adit::app {
 
@@ -29,6 +30,7 @@ struct RelayFacts {
   bool open = false;
   bool draining = false;
   SandboxFacts sandbox;
+  std::vector<service::RenewalStatus> certificates;  // by ACME
 };
 
 // The counters that status shows, added up over threads.
@@ -80,6 +82,11 @@ struct BuildFacts {
 };
 // In Prometheus' format.
 std::string process_metrics(const BuildFacts& build, const ProcessFacts& process);
+// "certificates": [...], where there are any.
+void write_certificates(service::JsonWriter& json,
+                        const std::vector<service::RenewalStatus>& certificates);
+// A table and an empty line, where there are any.
+std::string certificates_text(const std::vector<service::RenewalStatus>& certificates);
 std::string utc_text(WallTime when);       // "2026-01-31T12:00:00Z"
 std::string bytes_text(std::uint64_t n);   // "1.5 MiB"
 std::string duration_text(Duration d);     // "3 h 12 min"

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "app/relay_acme.h"
+
 namespace adit::app {
 
 namespace {
@@ -104,6 +106,10 @@ void RelayAdmin::on_report(const service::RelayReport& report) {
 RelayFacts RelayAdmin::facts_now() const {
   RelayFacts out = facts_;
   out.uptime = loop_.now() - start_;
+  if (acme_ != nullptr) {
+    out.certificates = acme_->status();
+    out.self_signed = !acme_->has_certificate();
+  }
   return out;
 }
 

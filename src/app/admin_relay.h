@@ -13,6 +13,8 @@
 
 namespace adit::app {
 
+class RelayAcme;
+
 class RelayAdmin final : public service::AdminSource {
  public:
   // `reload` and `threads` outlive this object, and this object outlives the loop's last turn.
@@ -26,6 +28,8 @@ class RelayAdmin final : public service::AdminSource {
   // After a reload, and when the drain begins.
   void set_config(const RelayConfig& config);
   void set_sandbox(const SandboxFacts& sandbox) { facts_.sandbox = sandbox; }
+  // Shown from now on; outlives the loop's last turn.
+  void set_acme(const RelayAcme& acme) { acme_ = &acme; }
   void set_draining() { facts_.draining = true; }
 
  private:
@@ -41,6 +45,7 @@ class RelayAdmin final : public service::AdminSource {
 
   io::Loop& loop_;
   RelayFacts facts_;  // `uptime` unset
+  const RelayAcme* acme_ = nullptr;
   const Instant start_;
   const Delegate<Reloaded(bool dry_run)> reload_;
   service::StatusCollector collector_;

@@ -150,7 +150,7 @@ std::string status_text(const RelayFacts& facts, const service::RelayReport& rep
                                 facts.draining ? "has drained, or does not answer"
                                                : "did not answer in time"));
   }
-  return out + "\n" + agents_table(report);
+  return out + "\n" + certificates_text(facts.certificates) + agents_table(report);
 }
 
 }  // namespace adit::app

@@ -67,9 +67,12 @@ AgentReport AgentAdmin::report() const {
     u.probed_ago = uplink->probed_ago();
     out.uplinks.push_back(std::move(u));
   }
-  for (const service::LocalServiceSettings& s : agent_.services().settings())
-    out.services.push_back({s.to.text(), s.names, s.passthrough,
-                            !s.passthrough && s.certificate_pem.empty()});
+  const auto& services = agent_.services();
+  for (std::size_t i = 0; i < services.settings().size(); ++i) {
+    const service::LocalServiceSettings& s = services.settings()[i];
+    out.services.push_back({s.to.text(), s.names, s.passthrough, services.is_self_signed(i)});
+  }
+  out.certificates = agent_.certificates();
   out.samples = agent_.metrics().sample();
   return out;
 }

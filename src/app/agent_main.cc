@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "app/acme_settings.h"
 #include "app/agent_admin.h"
 #include "app/http_proxy.h"
 #include "app/log_sink.h"
@@ -136,6 +137,11 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
       target.proxy = std::move(*proxy);
     }
     out.relays.push_back(std::move(target));
+  }
+  if (config.acme != AcmeConfig{}) {
+    auto acme = make_agent_acme(config);
+    if (!acme) return std::move(acme).error();
+    out.acme.emplace(std::move(*acme));
   }
   std::uint32_t number = 0;
   for (const ServiceConfig& s : config.services) {

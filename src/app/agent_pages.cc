@@ -81,6 +81,7 @@ std::string agent_status_json(const AgentReport& report) {
     json.end();
   }
   json.end();
+  write_certificates(json, report.certificates);
   json.end();
   return std::move(json).text();
 }
@@ -111,6 +112,7 @@ std::string agent_status_text(const AgentReport& report) {
                         joined(s.names)});
   }
   out += table_text(services);
+  if (!report.certificates.empty()) out += "\n" + certificates_text(report.certificates);
   // A URL that several relays serve is shown once.
   std::vector<std::string> urls;
   for (const AgentReport::Uplink& u : report.uplinks)

@@ -34,6 +34,7 @@ struct AgentReport {
   std::size_t connections = 0;         // to local services
   std::vector<Uplink> uplinks;
   std::vector<Service> services;
+  std::vector<service::RenewalStatus> certificates;  // by ACME
   std::vector<MetricSample> samples;
 };
 

@@ -31,6 +31,25 @@ struct LogConfig {
   bool operator==(const LogConfig&) const = default;
 };
 
+enum class AcmeChallengeWord : std::uint8_t { TlsAlpn, Http, Dns };
+
+// [acme]: certificates from an ACME server.
+struct AcmeConfig {
+  std::vector<std::string> domains;  // canonical patterns
+  std::string email;
+  bool staging = false;
+  unsigned renew_days = 0;           // 0: at a third of the lifetime
+  std::string creds_path;            // empty: in the state directory
+  std::string directory;             // empty: Let's Encrypt's
+  std::string ca;                    // PEM file; empty: the system's
+  std::string eab_kid, eab_key_file;
+  AcmeChallengeWord challenge = AcmeChallengeWord::TlsAlpn;
+  std::string dns_hook;
+  std::optional<Address> http_listen;  // unset: port 80
+
+  bool operator==(const AcmeConfig&) const = default;
+};
+
 // --- relay ---
 
 // A port, with TLS over TCP, QUIC over UDP, or both; at least one.
@@ -85,6 +104,7 @@ struct RelayConfig {
   std::optional<Address> metrics;
   LogConfig log;
   RelayLimits limits;
+  AcmeConfig acme;                // wanted where it has domains
   std::vector<RouteConfig> routes;
   bool operator==(const RelayConfig&) const = default;
 };
@@ -141,6 +161,9 @@ struct AgentConfig {
   std::string admin;  // path of the admin socket; like state_dir empty only before loading
   std::optional<Address> metrics;
   std::vector<ServiceConfig> services;
+  // For services that end TLS here without a certificate of their own; wanted where anything in it
+  // differs from the default.
+  AcmeConfig acme;
   LogConfig log;
   IoBackend io_backend = IoBackend::Auto;
   bool sandbox = true;

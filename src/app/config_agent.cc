@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "app/config_acme.h"
 #include "app/config_keys.h"
 #include "app/http_proxy.h"
 #include "base/limits.h"
@@ -261,6 +262,7 @@ std::vector<Key<AgentConfig>> make_keys() {
       [](auto& c) -> auto& { return c.admin; }));
   keys.push_back(metrics_key<AgentConfig>());
   add_common_keys(keys);
+  add_acme_keys(keys, "get certificates for these names only; without it for all that are granted");
   keys.push_back(list_key<AgentConfig>(
       {"", "relay", "HOST[:PORT][,name=NAME][,pin=PIN]", "relay to link to (port 443 by default)",
        Shape::Items},
@@ -306,6 +308,7 @@ void check_whole(const AgentConfig& config, Reading& r) {
   if (config.services.size() > limits::kServicesPerAgentMax)
     r.fault(r.place("service[" + std::to_string(limits::kServicesPerAgentMax) + "]"), "service",
             "more than " + std::to_string(limits::kServicesPerAgentMax) + " services");
+  check_acme(config.acme, r);
   if (config.state_dir.empty())
     r.missing("there is no state directory: HOME is not set", "give --state-dir DIR");
 

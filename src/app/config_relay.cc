@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "app/config_acme.h"
 #include "app/config_keys.h"
 #include "route/name.h"
 #include "route/router.h"
@@ -254,6 +255,7 @@ std::vector<RelayKey> make_keys() {
   keys.push_back(number_key<RelayConfig>({"", "threads", "N", "threads that serve; 0: one per CPU"},
                                          [](auto& c) -> auto& { return c.threads; }, 0, 1024));
   add_common_keys(keys);
+  add_acme_keys(keys, "name of the relay to get a certificate for from an ACME server");
   add_limit_keys(keys);
   keys.push_back(list_key<RelayConfig>(
       {"", "route", "SNI[,SNI...]=HOST:PORT[,...]",
@@ -309,6 +311,26 @@ void check_routes(const RelayConfig& config, Reading& r) {
   }
 }
 
+// Whoever validates a name is sent to the relay only for names that it answers itself.
+void check_relay_acme(const RelayConfig& config, Reading& r) {
+  check_acme(config.acme, r);
+  if (config.acme.domains.empty()) {
+    if (config.acme != AcmeConfig{})
+      r.missing("there is no name to get a certificate for", "give --acme-domain NAME");
+    return;
+  }
+  const Place place = r.place("acme.domain");
+  if (!config.certificate.empty())
+    r.fault(place, "acme.domain", "there is a certificate in files already",
+            "leave certificate and key out, or acme.domain");
+  for (const std::string& name : config.acme.domains) {
+    const std::string base = name.starts_with("*.") ? name.substr(2) : name;
+    if (std::find(config.domains.begin(), config.domains.end(), base) == config.domains.end())
+      r.fault(place, "acme.domain", "\"" + name + "\" is no name of the relay (domain)",
+              "give --domain " + base + ", too");
+  }
+}
+
 }  // namespace
 
 void check_whole(const RelayConfig& config, Reading& r) {
@@ -330,6 +352,7 @@ void check_whole(const RelayConfig& config, Reading& r) {
                 std::to_string(limits.retain_stream_bytes) + ")");
   check_listeners(config, r);
   check_routes(config, r);
+  check_relay_acme(config, r);
 }
 
 }  // namespace adit::app

@@ -492,6 +492,11 @@ sandbox = "on"
 format = "text"
 level = "info"
 
+[acme]
+staging = false
+renew_days = 0
+challenge = "tls-alpn-01"
+
 [limits]
 visitors_per_address = 1024
 half_open = 16384

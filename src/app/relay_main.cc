@@ -12,6 +12,7 @@
 #include "app/admin_relay.h"
 #include "app/config_difference.h"
 #include "app/log_sink.h"
+#include "app/relay_acme.h"
 #include "app/relay_settings.h"
 #include "app/sandbox.h"
 #include "app/version.h"
@@ -206,7 +207,8 @@ RelayFacts make_facts(const Shared& shared, const Startup& startup, const io::Lo
 
 // Thread 0's part: signals, and the admin socket.
 Status start_control(const Shared& shared, Startup& startup, io::Loop& loop,
-                     std::optional<Control>& control, std::optional<RelayAdmin>& admin) {
+                     io::Resolver& resolver, std::optional<Control>& control,
+                     std::optional<RelayAdmin>& admin, std::unique_ptr<RelayAcme>& acme) {
   control.emplace(shared.command, shared.environment, shared.log, startup, loop,
                   shared.settings.agents);
   if (auto ok = control->start(); !ok) return ok;
@@ -214,7 +216,14 @@ Status start_control(const Shared& shared, Startup& startup, io::Loop& loop,
   admin.emplace(loop, shared.log, startup.threads, make_facts(shared, startup, loop),
                 Reload::to<&Control::on_reload_asked>(&*control));
   control->set_admin(*admin);
-  return admin->listen(shared.command.config);
+  const RelayConfig& config = shared.command.config;
+  if (auto ok = admin->listen(config); !ok || config.acme.domains.empty()) return ok;
+  auto made =
+      RelayAcme::make(loop, resolver, shared.log, startup.threads, config, shared.identity);
+  if (!made) return std::move(made).error();
+  acme = std::move(*made);
+  admin->set_acme(*acme);
+  return {};
 }
 
 // All is bound: what the threads do not need any more goes. Each for itself but for the user, who
@@ -248,6 +257,7 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
   std::optional<service::RelayThread> thread;
   std::optional<Control> control;
   std::optional<RelayAdmin> admin;
+  std::unique_ptr<RelayAcme> acme;
   if (auto choice = choose_loop(shared.command.config.io_backend); !choice) {
     row.error = choice.error();
   } else {
@@ -272,7 +282,7 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
     startup.step.arrive_and_wait();
   }
   if (index == 0 && startup.first_error() == nullptr) {
-    auto ok = start_control(shared, startup, *loop, control, admin);
+    auto ok = start_control(shared, startup, *loop, *resolver, control, admin, acme);
     if (!ok) row.error = ok.error();
   }
   startup.step.arrive_and_wait();
@@ -284,10 +294,12 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
                                       {"threads", startup.rows.size()},
                                       {"key", shared.identity.pin}});
     }
+    if (acme != nullptr) acme->start();  // visitors are served from now on, validators too
     loop->run();
   }
   startup.step.arrive_and_wait();
   admin.reset();
+  acme.reset();
   control.reset();
   thread.reset();
   startup.step.arrive_and_wait();
@@ -325,7 +337,10 @@ int run_relay(const RelayCommand& command, const Environment& environment) {
     log.error("relay.certificate", {{"what", tls.error().what}});
     return exit_code::kConfiguration;
   }
-  if (identity->self_signed) {
+  if (identity->self_signed && !config.acme.domains.empty()) {
+    log.info("relay.self_signed",
+             {{"what", "until the ACME server has issued a certificate"}, {"pin", identity->pin}});
+  } else if (identity->self_signed) {
     log.warn("relay.self_signed",
              {{"what", "development certificate: agents pin or remember its key"},
               {"pin", identity->pin}});

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 
 #include "crypto/digest.h"
@@ -125,6 +126,21 @@ Result<std::string> read_file(const fs::path& path, std::size_t bytes_max) {
   auto file = open_file(path, O_RDONLY);
   if (!file) return std::move(file).error();
   return read_all(*file, path, bytes_max);
+}
+
+Status replace_file(const fs::path& path, std::string_view text) {
+  const fs::path folder = folder_of(path);
+  if (Status made = make_folder(folder); !made) return made;
+  std::array<std::uint8_t, 8> suffix;
+  random_bytes(suffix);
+  const fs::path temporary = path.string() + "." + hex_encode(suffix) + ".tmp";
+  auto file = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
+  if (!file) return std::move(file).error();
+  Status done = write_all(*file, temporary, text);
+  if (done && ::rename(temporary.c_str(), path.c_str()) != 0) done = system_error(path, "rename");
+  if (done) return sync_folder(folder);
+  ::unlink(temporary.c_str());
+  return done;
 }
 
 Result<PrivateKey> load_key(const fs::path& path) {

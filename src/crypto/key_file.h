@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "crypto/key.h"
@@ -18,6 +19,11 @@ Result<PrivateKey> load_or_make_key(const std::filesystem::path& path);
 
 // Reads only: ENOENT where nothing is there. The same checks.
 Result<PrivateKey> load_key(const std::filesystem::path& path);
+
+// Writes `text` to a temporary file beside `path`, syncs it, renames it over what was there, and
+// syncs the folder: a crash leaves the old file or the new one. Mode 0600; the parent folder (its
+// last part) is made with 0700.
+Status replace_file(const std::filesystem::path& path, std::string_view text);
 
 // A whole file; EFBIG beyond `bytes_max`.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max);

@@ -128,6 +128,10 @@ void write_strained(ByteVector& out, std::uint64_t rate) {
   write_frame(out, FrameType::Strained, body);
 }
 
+namespace {
+constexpr std::uint8_t kPreambleProbe = 1, kPreambleChallenge = 2;
+}  // namespace
+
 void write_preamble(ByteVector& out, const Preamble& p) {
   ByteVector body;
   Writer w(body);
@@ -138,9 +142,10 @@ void write_preamble(ByteVector& out, const Preamble& p) {
   write_address(w, p.local);
   w.varint(p.sni.size());
   w.text(p.sni);
-  if (p.visit != 0 || p.probe) {
+  const int flags = (p.probe ? kPreambleProbe : 0) | (p.challenge ? kPreambleChallenge : 0);
+  if (p.visit != 0 || flags != 0) {
     w.u64(p.visit);
-    w.u8(p.probe ? 1 : 0);
+    w.u8(static_cast<std::uint8_t>(flags));
   }
   CHECK(body.size() <= limits::kPreambleBytesMax);
   Writer head(out);
@@ -170,7 +175,8 @@ Result<std::optional<Preamble>> parse_preamble(Bytes in, std::size_t& used) {
   const std::uint64_t visit = r.u64();
   if (r.ok()) p.visit = visit;
   const std::uint8_t flags = r.u8();
-  if (r.ok()) p.probe = (flags & 1) != 0;
+  if (r.ok()) p.probe = (flags & kPreambleProbe) != 0;
+  if (r.ok()) p.challenge = (flags & kPreambleChallenge) != 0;
   used = head.position();
   return std::optional<Preamble>(std::move(p));
 }

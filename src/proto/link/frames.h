@@ -92,8 +92,8 @@ void write_strained(ByteVector& out, std::uint64_t rate);
 
 // Head of a data stream, from the relay: varint length, then varints stream number, service number,
 // resume offset; visitor's and local address (16 bytes and port each), SNI (varint length and
-// text), the visitor's id (8 bytes) and flags (1 byte; 1: a probe), which an older relay
-// leaves out. Fields behind these are skipped.
+// text), the visitor's id (8 bytes) and flags (1 byte; 1: a probe, 2: a challenge), which an older
+// relay leaves out. Fields behind these are skipped.
 struct Preamble {
   StreamNumber stream;
   ServiceNumber service;
@@ -102,6 +102,7 @@ struct Preamble {
   std::string sni;
   std::uint64_t visit = 0;  // the visitor's id, for logs; 0: not said
   bool probe = false;       // the relay looks whether the agent answers
+  bool challenge = false;  // the visitor offers ALPN acme-tls/1 alone (RFC 8737)
 };
 void write_preamble(ByteVector& out, const Preamble& p);
 // Empty optional: more bytes are needed. `used`: bytes of `in` that the preamble took.

@@ -182,6 +182,27 @@ void expect_equal(const Preamble& a, const Preamble& b) {
   EXPECT_EQ(a.sni, b.sni);
   EXPECT_EQ(a.visit, b.visit);
   EXPECT_EQ(a.probe, b.probe);
+  EXPECT_EQ(a.challenge, b.challenge);
+}
+
+TEST(LinkPreamble, FlagsAreOptionalAndMayGrow) {
+  Preamble p = some_preamble();
+  p.challenge = true;
+  ByteVector out;
+  write_preamble(out, p);
+  std::size_t used = 0;
+  auto parsed = parse_preamble(out, used);
+  ASSERT_TRUE(parsed && *parsed);
+  expect_equal(**parsed, p);
+  // Other flags, and fields behind them, mean nothing yet.
+  out.back() = 0x3c;
+  out.push_back(0x55);
+  ++out[0];  // the length, below 64
+  parsed = parse_preamble(out, used);
+  ASSERT_TRUE(parsed && *parsed);
+  p.challenge = false;
+  expect_equal(**parsed, p);
+  EXPECT_EQ(used, out.size());
 }
 
 TEST(LinkPreamble, EveryPrefixAndWhatFollows) {

@@ -25,6 +25,12 @@ Result<std::unique_ptr<Agent>> Agent::make(io::Loop& loop, io::Resolver& resolve
                                            const AgentSettings& settings, AgentEvents& events) {
   std::unique_ptr<Agent> agent(new Agent(loop, resolver, log, settings));
   if (auto ok = agent->services_.load(); !ok) return std::move(ok).error();
+  if (settings.acme) {
+    auto made = AgentCertificates::make(loop, resolver, log, agent->metrics_, *settings.acme,
+                                        settings.service_key_pem, agent->services_);
+    if (!made) return std::move(made).error();
+    agent->certificates_ = std::move(*made);
+  }
 
   if (auto ok = agent->tls_.by_key(LinkCarrier::Quic); !ok)
     return std::move(ok).error().with("agent key");
@@ -39,6 +45,10 @@ Result<std::unique_ptr<Agent>> Agent::make(io::Loop& loop, io::Resolver& resolve
   for (const RelayTarget& relay : settings.relays)
     agent->uplinks_.push_back(std::make_unique<Uplink>(*agent->shared_, relay));
   return agent;
+}
+
+std::vector<RenewalStatus> Agent::certificates() const {
+  return certificates_ == nullptr ? std::vector<RenewalStatus>() : certificates_->status();
 }
 
 void Agent::start() {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "service/agent/agent_certificates.h"
 #include "service/agent/uplink.h"
 
 namespace adit::service {
@@ -22,6 +23,7 @@ struct AgentSettings {
                         limits::kSessionRetainBytesMax};
   CarrierChoice carrier = CarrierChoice::Auto;
   std::size_t connections = limits::kLinkConnections;  // of a link over TCP
+  std::optional<AgentAcme> acme;   // certificates for the services without one
   std::uint64_t random_seed = 0;   // simulator only
 };
 
@@ -39,6 +41,8 @@ class Agent {
 
   Metrics& metrics() { return metrics_; }
   const LocalServices& services() const { return services_; }
+  // One for each certificate that is managed.
+  std::vector<RenewalStatus> certificates() const;
   const std::vector<std::unique_ptr<Uplink>>& uplinks() const { return uplinks_; }
 
  private:
@@ -50,6 +54,7 @@ class Agent {
   KnownRelaysFile known_relays_;
   AgentTls tls_;
   LocalServices services_;
+  std::unique_ptr<AgentCertificates> certificates_;
   std::optional<AgentShared> shared_;
   std::vector<std::unique_ptr<Uplink>> uplinks_;
   io::Timer tick_;

@@ -1,6 +1,7 @@
 #include "service/agent/local_service.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "crypto/certificate.h"
 #include "crypto/key.h"
@@ -44,6 +45,7 @@ LocalServices::LocalServices(io::Loop& loop, io::Resolver& resolver, Log& log, M
       settings_(std::move(services)),
       self_signed_key_pem_(std::move(self_signed_key_pem)),
       tls_(settings_.size()),
+      answers_(loop, metrics),
       bulk_(loop) {}
 
 LocalServices::~LocalServices() { abort_all(); }
@@ -66,6 +68,43 @@ Status LocalServices::load() {
   return {};
 }
 
+void LocalServices::abort_all() {
+  streams_.clear();
+  answers_.abort_all();
+}
+
+bool LocalServices::is_self_signed(std::size_t service) const {
+  const LocalServiceSettings& s = settings_[service];
+  return !s.passthrough && s.certificate_pem.empty() && !tls_[service].issued;
+}
+
+Status LocalServices::set_certificate(std::size_t service, const std::string& chain_pem) {
+  crypto::ServerTls tls;
+  tls.certificate_chain_pem = chain_pem;
+  tls.private_key_pem = self_signed_key_pem_;
+  auto context = crypto::TlsContext::server(tls);
+  if (!context) return std::move(context).error();
+  tls_[service].context.emplace(std::move(*context));
+  tls_[service].issued = true;
+  return {};
+}
+
+Status LocalServices::make_self_signed(Tls& of) {
+  auto key = crypto::PrivateKey::from_pem(self_signed_key_pem_);
+  if (!key) return std::move(key).error();
+  auto pem = crypto::self_signed(*key, of.names,
+                                 WallTime{loop_.wall_time().ns - 3'600'000'000'000},
+                                 kSelfSignedValidity);
+  if (!pem) return std::move(pem).error().with("self-signed certificate");
+  crypto::ServerTls tls;
+  tls.certificate_chain_pem = *pem;
+  tls.private_key_pem = self_signed_key_pem_;
+  auto context = crypto::TlsContext::server(tls);
+  if (!context) return std::move(context).error();
+  of.context.emplace(std::move(*context));
+  return {};
+}
+
 Status LocalServices::granted(ServiceNumber service, const std::vector<std::string>& names) {
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const LocalServiceSettings& s = settings_[i];
@@ -76,20 +115,17 @@ Status LocalServices::granted(ServiceNumber service, const std::vector<std::stri
     for (const std::string& n : names)
       if (std::find(all.begin(), all.end(), n) == all.end()) all.push_back(n);
     if (all == tls_[i].names) continue;
-    auto key = crypto::PrivateKey::from_pem(self_signed_key_pem_);
-    if (!key) return std::move(key).error();
-    auto pem = crypto::self_signed(*key, all, WallTime{loop_.wall_time().ns - 3'600'000'000'000},
-                                   kSelfSignedValidity);
-    if (!pem) return std::move(pem).error().with("self-signed certificate");
-    crypto::ServerTls tls;
-    tls.certificate_chain_pem = *pem;
-    tls.private_key_pem = self_signed_key_pem_;
-    auto context = crypto::TlsContext::server(tls);
-    if (!context) return std::move(context).error();
-    tls_[i].names = std::move(all);
-    tls_[i].context.emplace(std::move(*context));
-    tls_[i].not_after = (loop_.wall_time().ns + kSelfSignedValidity.count()) / 1'000'000'000;
-    log_.info("agent.self_signed", {{"service", s.to.text()}, {"name", names.front()}});
+    std::vector<std::string> before = std::exchange(tls_[i].names, std::move(all));
+    // One that an authority has issued for some of the names is better for all of them.
+    if (!tls_[i].issued) {
+      if (Status made = make_self_signed(tls_[i]); !made) {
+        tls_[i].names = std::move(before);
+        return made;
+      }
+    }
+    if (listener_ != nullptr) listener_->on_names(i, tls_[i].names);
+    if (!tls_[i].issued)
+      log_.info("agent.self_signed", {{"service", s.to.text()}, {"name", names.front()}});
   }
   return {};
 }
@@ -99,13 +135,18 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
     if (settings_[i].number != preamble.service) continue;
     if (preamble.probe) return answer_probe(i, std::move(end));
     if (settings_[i].kind == ServiceKind::Udp) break;  // visitors of it are flows
+    if (preamble.challenge && answers_.has(preamble.sni))
+      return answers_.serve(preamble.sni, std::move(end));
     metrics_.counter("adit_agent_streams_total").add();
     const ProxiedConnection from{preamble.visitor, preamble.local};
     log_.debug("agent.visitor", {{"visitor", visitor_id_text(preamble.visit)},
                                  {"sni", preamble.sni}, {"to", settings_[i].to.text()}});
-    streams_.add(std::make_unique<ServedStream>(*this, i, from, preamble.visit, std::move(end)))
-        .start();
-    return;
+    ServedStream& stream = streams_.add(
+        std::make_unique<ServedStream>(*this, i, from, preamble.visit, std::move(end)));
+    // A challenge that nobody waits for; behind a service passed through that is its own matter.
+    if (preamble.challenge && !settings_[i].passthrough)
+      return stream.refuse(TlsAlert::NoApplicationProtocol);
+    return stream.start();
   }
   metrics_.counter("adit_agent_unknown_service_total").add();
   end->abort();
@@ -152,7 +193,7 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
                                                      {"why", socket.error().what},
                                                      {"suppressed", held}});
     }
-    return turn_away();
+    return turn_away(TlsAlert::InternalError);
   }
   std::unique_ptr<flow::Duplex> near = std::move(end_);
   if (settings.kind == ServiceKind::Tls && !settings.passthrough) {
@@ -161,7 +202,7 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
                            : Result<crypto::TlsSession>(Error{0, "no certificate yet"});
     if (!session) {
       end_ = std::move(near);
-      return turn_away();
+      return turn_away(TlsAlert::InternalError);
     }
     near = std::make_unique<flow::TlsStream>(owner_.loop_, std::move(near), std::move(*session));
   }
@@ -180,13 +221,13 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
 
 // A visitor that speaks TLS waits for an answer of it either way: it gets an alert and not a bare
 // reset.
-void ServedStream::turn_away() {
+void ServedStream::turn_away(TlsAlert alert) {
   dialer_.reset();
   if (owner_.settings_[service_].kind != ServiceKind::Tls) {
     end_->abort();
     return finish();
   }
-  const auto record = fatal_alert(TlsAlert::InternalError);
+  const auto record = fatal_alert(alert);
   static_cast<void>(end_->write(record));  // the first bytes of the stream: there is room
   end_->finish();
   parting_ = std::make_unique<Parting>(*this);

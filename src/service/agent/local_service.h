@@ -18,8 +18,10 @@
 #include "flow/pump.h"
 #include "proto/link/frames.h"
 #include "proto/proxy_header/proxy_header.h"
+#include "proto/tls_hello/tls_alert.h"
 #include "service/agent/probe_reply.h"
 #include "service/edge/owned_list.h"
+#include "service/renewal/alpn_answers.h"
 
 namespace adit::service {
 
@@ -55,6 +57,16 @@ HostPort target_of(const LocalServiceSettings& service, std::uint16_t port);
 
 class ServedStream;
 
+// Told of the names that services without a certificate of their own are reached by.
+class GrantedNames {
+ public:
+  // All names of the service so far; `service` is an index of settings().
+  virtual void on_names(std::size_t service, const std::vector<std::string>& names) = 0;
+
+ protected:
+  ~GrantedNames() = default;
+};
+
 // All streams of one agent, of every relay.
 class LocalServices {
  public:
@@ -69,11 +81,13 @@ class LocalServices {
   // The relay granted these names: a self-signed service gets a certificate for them.
   Status granted(ServiceNumber service, const std::vector<std::string>& names);
   void serve(const link::Preamble& preamble, std::unique_ptr<flow::Duplex> end);
+  void set_listener(GrantedNames* listener) { listener_ = listener; }
+  // In place of the self-signed one, for new visitors; by the key of self-signed certificates.
+  Status set_certificate(std::size_t service, const std::string& chain_pem);
+  bool is_self_signed(std::size_t service) const;
+  AlpnAnswers& alpn_answers() { return answers_; }
   std::size_t open() const { return streams_.size(); }
-  void abort_all() {
-    streams_.clear();
-    probes_.clear();
-  }
+  void abort_all();
 
  private:
   friend class ServedStream;
@@ -81,7 +95,10 @@ class LocalServices {
     std::vector<std::string> names;
     std::optional<crypto::TlsContext> context;
     std::int64_t not_after = 0;  // of the certificate, seconds since 1970; 0: none yet
+    bool issued = false;  // by an authority, for some of the names
   };
+
+  Status make_self_signed(Tls& of);
 
   io::Loop& loop_;
   io::Resolver& resolver_;
@@ -90,6 +107,8 @@ class LocalServices {
   std::vector<LocalServiceSettings> settings_;
   std::string self_signed_key_pem_;
   std::vector<Tls> tls_;  // by index of settings_
+  GrantedNames* listener_ = nullptr;
+  AlpnAnswers answers_;
   flow::PumpLimits pump_limits_{limits::kVisitorIdle, limits::kHalfClosedIdle};
   flow::BulkQueue bulk_;
   LogRateLimit once_;
@@ -109,6 +128,8 @@ class ServedStream final : public ListNode<ServedStream> {
   // its way to the visitor, and what it still sends is dropped until it ends or a short deadline
   // passes.
   void start();
+  // Instead of start().
+  void refuse(TlsAlert alert) { turn_away(alert); }
 
  private:
   struct Parting final : flow::DuplexListener {
@@ -125,7 +146,7 @@ class ServedStream final : public ListNode<ServedStream> {
 
   void on_dialled(Result<io::Socket> socket);
   void on_done(flow::PumpEnd end);
-  void turn_away();
+  void turn_away(TlsAlert alert);
   void finish();
 
   LocalServices& owner_;

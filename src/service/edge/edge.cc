@@ -237,6 +237,17 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
     visitor.local = visitor.destination.value_or(loop_.local_address(visitor.socket));
     return agents_.own_site(std::move(visitor));
   }
+  if (const auto* challenge = std::get_if<route::AcmeChallenge>(&destination)) {
+    if (challenge->owner == route::ChallengeOwner::Agent) {
+      counters_.routed_agent.add();
+      visitor.local = visitor.destination.value_or(loop_.local_address(visitor.socket));
+      visitor.challenge = true;
+      leave(visitor.peer);
+      return agents_.visit(std::move(visitor), challenge->key);
+    }
+    const Address peer = visitor.peer;
+    if (agents_.challenge(visitor, challenge->name)) return leave(peer);
+  }
 
   // Rows whose service is not part of this build answer as an unknown protocol or name would.
   std::string_view reason = "unknown_name";

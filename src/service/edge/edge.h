@@ -63,6 +63,7 @@ struct Visitor {
   VisitorTag tag{};
   // Of the relay itself, see service/probe: the agent answers it and not its service.
   bool probe = false;
+  bool challenge = false;  // a validator's visit (RFC 8737)
 };
 
 // Where visitors of agents' names and of the relay's own go: the services of this thread.
@@ -74,6 +75,9 @@ class AgentDoor {
   virtual void link(Visitor agent, std::optional<std::uint32_t> thread) = 0;
   // A visitor of the relay's own name. It stays entered until the service calls leave().
   virtual void own_site(Visitor visitor) = 0;
+  // A validator that asks for a name of the relay's own. False: there is no challenge for that
+  // name, and the visitor is still the caller's.
+  virtual bool challenge(Visitor& visitor, const std::string& name) = 0;
 
  protected:
   ~AgentDoor() = default;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "flow/tcp_stream.h"
+
 namespace adit::service {
 
 namespace {
@@ -62,9 +64,10 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
       threads_(threads),
       loop_(loop),
       log_(log),
-      tls_(tls),
+      tls_(&tls),
       reset_secret_(reset_secret.begin(), reset_secret.end()),
       resolver_(resolver),
+      answers_(loop, metrics_),
       table_(make_table(settings)),
       udp_upstreams_(settings.udp_upstreams),
       edge_(loop, resolver, log, metrics_, edge_limits(settings, index, threads), table_,
@@ -116,11 +119,9 @@ Status RelayThread::listen(const RelayPorts& ports) {
     options.steer_id_bytes = quic::kConnectionIdBytes;
     auto socket = loop_.open_udp(at, options);
     if (!socket) return std::move(socket).error().with("udp " + at.text());
-    ports_.push_back(std::make_unique<LinkPort>(loop_, std::move(*socket), ports_.size(), tls_.quic,
-                                                reset_secret_, metrics_, *tunnel_,
-                                                static_cast<Fabric&>(*this),
-                                                LinkPort::Passing{resolver_, table_,
-                                                                  udp_upstreams_}));
+    ports_.push_back(std::make_unique<LinkPort>(
+        loop_, std::move(*socket), ports_.size(), tls_->quic, reset_secret_, metrics_, *tunnel_,
+        static_cast<Fabric&>(*this), LinkPort::Passing{resolver_, table_, udp_upstreams_}));
   }
   return {};
 }
@@ -238,6 +239,24 @@ void RelayThread::share_id(std::size_t port, const quic::ConnectionId& id) {
       if (port < t.ports_.size()) t.ports_[port]->learn(id, owner);
     });
   }
+}
+
+// --- certificates --------------------------------------------------------------------------------
+
+bool RelayThread::challenge(Visitor& visitor, const std::string& name) {
+  if (!answers_.has(name)) return false;
+  answers_.serve(name, std::make_unique<flow::TcpStream>(loop_, std::move(visitor.socket),
+                                                         std::move(visitor.early)));
+  return true;
+}
+
+// The library counts a context's references, so links that are up do not miss theirs.
+void RelayThread::set_link_tls(std::unique_ptr<LinkTls> tls) {
+  tunnel_->set_h2_tls(tls->h2);
+  site_.set_tls(tls->site);
+  for (auto& port : ports_) port->set_tls(tls->quic);
+  tls_ = tls.get();
+  own_tls_ = std::move(tls);
 }
 
 // --- reload, drain, status -----------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include "service/edge/visitor_journal.h"
 #include "service/relay/forecast.h"
 #include "service/relay/name_authority.h"
+#include "service/renewal/alpn_answers.h"
 #include "service/site/site.h"
 #include "service/tunnel/fabric.h"
 #include "service/tunnel/link_port.h"
@@ -112,6 +113,9 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   // Stops accepting, tells the agents; `drained` is called when nothing is left, at the deadline at
   // the latest.
   void drain(Duration deadline, Delegate<void()> drained);
+  // For links from now on; those that are up keep what they have.
+  void set_link_tls(std::unique_ptr<LinkTls> tls);
+  AlpnAnswers& alpn_answers() { return answers_; }
   ThreadStatus status() const;
   ThreadStatus answer(const ThreadQuery& query);
   Metrics& metrics() { return metrics_; }
@@ -139,6 +143,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   void own_site(Visitor visitor) override { site_.visit(std::move(visitor)); }
   void link_inside(std::unique_ptr<flow::Duplex> stream, const Address& peer,
                    const std::string& sni, std::optional<std::uint32_t> thread) override;
+  bool challenge(Visitor& visitor, const std::string& name) override;
 
   Forecast forecast(std::string_view name);
   void decide_claim(const ClaimRequest& request);     // thread 0
@@ -151,10 +156,12 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   const RelayThreads& threads_;
   io::Loop& loop_;
   Log& log_;
-  const LinkTls& tls_;
+  const LinkTls* tls_;
+  std::unique_ptr<LinkTls> own_tls_;  // once the certificate was changed
   const ByteVector reset_secret_;
   Metrics metrics_;
   io::Resolver& resolver_;
+  AlpnAnswers answers_;
   route::RouterTable table_;
   std::vector<std::optional<HostPort>> udp_upstreams_;
   Edge edge_;

@@ -158,7 +158,7 @@ class SiteBridge final : public ListNode<SiteBridge> {
 
 Site::Site(io::Loop& loop, Log& log, Metrics& metrics, Edge& edge, SiteDoor& door,
            const crypto::TlsContext& tls)
-    : loop_(loop), log_(log), metrics_(metrics), edge_(edge), door_(door), tls_(tls), bulk_(loop) {}
+    : loop_(loop), log_(log), metrics_(metrics), edge_(edge), door_(door), tls_(&tls), bulk_(loop) {}
 
 Site::~Site() = default;
 
@@ -173,7 +173,7 @@ void Site::visit(Visitor visitor) {
   if (visits_.size() >= limits::kSiteVisitsMax) visits_.erase(*visits_.oldest());
   SiteVisit& visit =
       visits_.add(std::make_unique<SiteVisit>(*this, visitor.peer, std::move(visitor.sni)));
-  auto session = crypto::TlsSession::server(tls_);
+  auto session = crypto::TlsSession::server(*tls_);
   if (!session) {
     log_.error("site.tls", {{"what", session.error().what}});
     return visits_.erase(visit);

@@ -38,6 +38,8 @@ class Site {
        const crypto::TlsContext& tls);
   ~Site();
 
+  // For visitors from now on; outlives the site or the next.
+  void set_tls(const crypto::TlsContext& tls) { tls_ = &tls; }
   // Takes the visitor, who has entered at the edge.
   void visit(Visitor visitor);
   // A link whose session is on another thread: `near` leads there. Not a visitor: it lasts as long
@@ -55,7 +57,7 @@ class Site {
   Metrics& metrics_;
   Edge& edge_;
   SiteDoor& door_;
-  const crypto::TlsContext& tls_;
+  const crypto::TlsContext* tls_;
   OwnedList<SiteVisit> visits_;
   flow::BulkQueue bulk_;
   const flow::PumpLimits bridge_limits_{2 * limits::kLinkIdleTimeout, limits::kLinkIdleTimeout};

@@ -25,7 +25,7 @@ LinkPort::LinkPort(io::Loop& loop, io::Socket socket, std::size_t index,
     : loop_(loop),
       socket_(std::move(socket)),
       index_(index),
-      tls_(tls),
+      tls_(&tls),
       tunnel_(tunnel),
       fabric_(fabric),
       settings_(relay_settings(reset_secret)),
@@ -108,7 +108,7 @@ void LinkPort::sort_ours(const quic::Path& path, std::uint8_t ecn, Bytes datagra
 void LinkPort::accept(const quic::Path& path, std::uint8_t ecn, Bytes datagram) {
   if (!tunnel_.has_room()) return unroutable_.add();
   auto connection = quic::Connection::accept(
-      tls_, datagram, path, settings_, static_cast<std::uint8_t>(fabric_.index()), loop_.now());
+      *tls_, datagram, path, settings_, static_cast<std::uint8_t>(fabric_.index()), loop_.now());
   if (!connection) return unroutable_.add();
   quic::Connection* raw = connection->get();
   auto link = std::make_unique<flow::QuicLink>(

@@ -33,6 +33,8 @@ class LinkPort final : public flow::DatagramPort {
 
   ~LinkPort();  // after its links: the tunnel goes first
 
+  // For links from now on; outlives them.
+  void set_tls(const crypto::TlsContext& tls) { tls_ = &tls; }
   // A datagram that another thread passed on.
   void adopt(const StrayDatagram& datagram);
   void learn(const quic::ConnectionId& id, std::uint32_t thread) { passage_.learn(id, thread); }
@@ -55,7 +57,7 @@ class LinkPort final : public flow::DatagramPort {
   io::Loop& loop_;
   io::Socket socket_;
   const std::size_t index_;
-  const crypto::TlsContext& tls_;
+  const crypto::TlsContext* tls_;  // of new links
   Tunnel& tunnel_;
   Fabric& fabric_;
   quic::Settings settings_;

@@ -23,7 +23,7 @@ Tunnel::Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& l
       public_port_(public_port),
       edge_(edge),
       fabric_(fabric),
-      h2_tls_(h2_tls),
+      h2_tls_(&h2_tls),
       next_session_((std::uint64_t{fabric.index()} << 48) + 1),
       join_task_(Delegate<void()>::to<&Tunnel::decide_joins>(this)) {}
 
@@ -58,7 +58,7 @@ void Tunnel::link_over(std::unique_ptr<flow::Duplex> stream, std::string_view ca
     metrics_.counter("adit_links_refused_total", "code=\"busy\"").add();
     return;  // closes it
   }
-  auto session = crypto::TlsSession::server(h2_tls_);
+  auto session = crypto::TlsSession::server(*h2_tls_);
   if (!session) return log_.error("tunnel.tls", {{"what", session.error().what}});
   ++unproven_tcp_[peer.ip];
   h2::Settings settings;
@@ -456,6 +456,7 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   preamble.visit = visitor.tag.id;
   preamble.probe = visitor.probe;
   edge_.journal().leads_to(visitor.tag, way_of(*found->second, service));
+  preamble.challenge = visitor.challenge;
   auto end = found->second->streams().open_stream(preamble);
   if (end == nullptr) {
     const auto held = once_.admit(loop_.now(), number);

@@ -91,6 +91,8 @@ class Tunnel final : public ProbeTargets, private PortVisitors {
   // New keys and limits; links whose key is not admitted any more are closed.
   void set_access(route::AgentAccess access);
   void set_limits(const TunnelLimits& limits) { limits_ = limits; }
+  // For links from now on; outlives them.
+  void set_h2_tls(const crypto::TlsContext& tls) { h2_tls_ = &tls; }
   // Drain: agents are told, no new links.
   void go_away(Duration deadline);
   void close_all();
@@ -128,7 +130,7 @@ class Tunnel final : public ProbeTargets, private PortVisitors {
   const std::uint16_t public_port_;
   Edge& edge_;
   Fabric& fabric_;
-  const crypto::TlsContext& h2_tls_;
+  const crypto::TlsContext* h2_tls_;  // of new links
   bool draining_ = false;
   std::size_t unauthenticated_ = 0;
   std::unordered_map<IpAddress, std::size_t, AddressHash> unproven_tcp_;  // of those, by address
