@@ -63,7 +63,7 @@ Result<ResponseReader::Need> ResponseReader::feed(Bytes in) {
     if (in_lines()) {
       const char c = static_cast<char>(in.front());
       in = in.subspan(1);
-      if (++head_bytes_ > limits::kHttpHeadBytesMax) return malformed("a head over 32 KiB");
+      if (++head_bytes_ > limits::kHttpAnswerHeadBytesMax) return malformed("a head over 32 KiB");
       if (c != '\n') {
         line_ += c;
         continue;
