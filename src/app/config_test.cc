@@ -67,6 +67,8 @@ streams_per_link = 12
 links_per_key = 3
 retain_stream_bytes = 4194304
 retain_session_bytes = 8388608
+flows_per_agent = 9
+flow_idle_ms = 5000
 resume_window_ms = 60000
 drain_ms = 0
 
@@ -98,7 +100,8 @@ TEST(RelayConfig, ReadsEveryKey) {
   EXPECT_EQ(config.threads, 4u);
   EXPECT_EQ(config.io_backend, IoBackend::Epoll);
   EXPECT_EQ(config.log, (LogConfig{LogFormat::Json, LogLevel::Debug}));
-  EXPECT_EQ(config.limits, (RelayLimits{10, 11, 5s, 12, 3, 4194304, 8388608, 60s, 0s}));
+  EXPECT_EQ(config.limits,
+            (RelayLimits{10, 11, 5s, 12, 3, 4194304, 8388608, 9, 5s, 60s, 0s}));
   ASSERT_EQ(config.routes.size(), 2u);
   EXPECT_EQ(config.routes[0],
             (RouteConfig{{"www.example.com", "*.example.com"},
@@ -358,11 +361,11 @@ TEST(AgentConfig, ReportsEveryFaultAsATable) {
        "a.toml:12:1: relay.address: r.test:443 is linked to twice\n"},
       {"services",
        relay_line +
-           "[[service]]\nto = \"1\"\nkind = \"tcp\"\nmode = \"passthru\"\n[[service]]\nname = "
+           "[[service]]\nto = \"1\"\nkind = \"raw\"\nmode = \"passthru\"\n[[service]]\nname = "
            "\"{id\"\n[[service]]\nto = \"2\"\ncertificate = \"c\"\n[[service]]\nto = \"3\"\nmode = "
            "\"passthrough\"\nkey = \"k\"\n[[service]]\nto = \"4\"\n[[service]]\nto = \"5\"\n"
            "[[service]]\nto = \"6\"\nname = [\"n\", \"n\"]\n",
-       "a.toml:4:8: service.kind: \"tcp\" is not \"tls\"\n"
+       "a.toml:4:8: service.kind: \"raw\" is not \"tls\", \"tcp\" or \"udp\"\n"
        "a.toml:5:8: service.mode: \"passthru\" is not \"terminate\" or \"passthrough\"; did you "
        "mean \"passthrough\"?\n"
        "a.toml:6:1: service: \"to\" is missing\n"
