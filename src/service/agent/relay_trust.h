@@ -24,9 +24,10 @@ class RelayTrust {
 
   // For the next attempt.
   Mode mode();
-  // The handshake of the last attempt is done; `pin_seen` is the relay's key. An error: not our
-  // relay, close.
-  Status accept(const std::string& pin_seen);
+  // A handshake is done; `pin_seen` is the relay's key, `used` what this handshake has verified:
+  // several links race, and what one of them found out must not count for another. An error: not
+  // our relay, close.
+  Status accept(const std::string& pin_seen, Mode used);
   // The last attempt failed on the relay's certificate. True: another mode may be tried at once.
   bool certificate_failed();
 

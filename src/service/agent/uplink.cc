@@ -162,17 +162,18 @@ bool Uplink::try_next_way() {
 Status Uplink::open_link(LinkCarrier carrier, const Address& address) {
   auto tls = shared_.tls.by_key(carrier);
   if (!tls) return std::move(tls).error();
+  RelayTrust::Mode mode = RelayTrust::Mode::ByKey;
   if (trust_.mode() == RelayTrust::Mode::WebPki) {
     auto web = shared_.tls.web_pki(carrier);
     if (web) {
       tls = web;
+      mode = RelayTrust::Mode::WebPki;
     } else if (!trust_.certificate_failed()) {
       // No roots here to verify with, and nothing is remembered of the relay that could decide.
       return Error{0, "no CA certificates to verify the relay with"};
     }
   }
-  UplinkLinkOptions options{carrier, **tls, target_.name, target_.address,
-                            address};
+  UplinkLinkOptions options{carrier, **tls, mode, target_.name, target_.address, address};
   if (shared_.random_seed != 0) options.random_seed = jitter_.next() | 1;
   if (session_) options.affinity = affinity_;
   options.connections = shared_.connections;
@@ -264,7 +265,7 @@ Status Uplink::on_peer_key(UplinkLink& link) {
   const bool worse = live_ != nullptr && link.kind() > live_->kind();
   if (worse && live_->answered() && !trial_.wanted)
     return Error{0, "the better carrier works again"};
-  auto ok = trust_.accept(crypto::spki_pin(link.carrier().peer_spki_der()));
+  auto ok = trust_.accept(crypto::spki_pin(link.carrier().peer_spki_der()), link.trust());
   if (!ok) {
     last_error_ = ok.error().what;
     shared_.log.error("agent.relay_not_trusted", {{"relay", label_}, {"what", last_error_}});

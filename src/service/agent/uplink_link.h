@@ -14,6 +14,7 @@
 #include "service/agent/link_tls.h"
 #include "service/agent/pool_member.h"
 #include "service/agent/quic_port.h"
+#include "service/agent/relay_trust.h"
 #include "service/agent/tcp_way.h"
 #include "service/tunnel/session.h"
 
@@ -48,6 +49,7 @@ class UplinkOwner {
 struct UplinkLinkOptions {
   LinkCarrier kind = LinkCarrier::Quic;
   const crypto::TlsContext& tls;  // for this kind
+  RelayTrust::Mode trust = RelayTrust::Mode::ByKey;  // what `tls` verifies
   std::string server_name;
   HostPort host;                  // as the user named the relay
   Address relay;
@@ -68,6 +70,7 @@ class UplinkLink final : private flow::CarrierListener, private PoolOwner {
   ~UplinkLink();
 
   LinkCarrier kind() const { return options_.kind; }
+  RelayTrust::Mode trust() const { return options_.trust; }
   const Address& address() const { return options_.relay; }
   flow::Carrier& carrier() { return *carrier_; }  // from the handshake on
   const flow::Carrier& carrier() const { return *carrier_; }
