@@ -235,6 +235,8 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
 
   if (std::holds_alternative<route::RelayHttps>(destination)) {
     visitor.local = visitor.destination.value_or(loop_.local_address(visitor.socket));
+    journal_.leads_to(visitor.tag, "the relay's own site");
+    journal_.end(visitor.tag, "taken by the relay itself", loop_.wall_time());
     return agents_.own_site(std::move(visitor));
   }
   if (const auto* challenge = std::get_if<route::AcmeChallenge>(&destination)) {
