@@ -15,6 +15,8 @@
 #include "app/version.h"
 #include "base/limits.h"
 #include "crypto/certificate.h"
+#include "crypto/digest.h"
+#include "crypto/identity_certificate.h"
 #include "crypto/init.h"
 #include "crypto/key_file.h"
 #include "io/cares_resolver.h"
@@ -107,15 +109,47 @@ service::ServiceKind service_kind(ServiceKind kind) {
   return service::ServiceKind::Tls;
 }
 
-Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, WallTime now) {
-  service::AgentSettings out;
-  auto key = crypto::load_or_make_key(config.key);
+// The key in `path`, made on first use, and its certificate.
+Status load_identity(const std::string& path, const std::string& extension_hex, WallTime now,
+                     service::AgentSettings& out) {
+  auto key = crypto::load_or_make_key(path);
   if (!key) return std::move(key).error();
-  auto certificate = crypto::self_signed(*key, {key->id().text},
-                                         WallTime{now.ns - 3'600'000'000'000}, kIdentityValidity);
+  const WallTime from{now.ns - 3'600'000'000'000};
+  const std::string id = key->id().text;
+  auto bytes = crypto::hex_decode(extension_hex);
+  if (!bytes) return std::move(bytes).error();
+  // Other kinds of keys than P-256 have no extension, as ever.
+  auto certificate = bytes->empty() ? crypto::self_signed(*key, {id}, from, kIdentityValidity)
+                                    : crypto::identity_certificate(*key, id, from,
+                                                                   kIdentityValidity, *bytes);
   if (!certificate) return std::move(certificate).error();
   out.identity_certificate_pem = *certificate;
   out.identity_key_pem = key->to_pkcs8_pem();
+  return {};
+}
+
+// The second endpoint: the same relays, its own id, one service with a self-signed certificate.
+Result<std::optional<service::AgentSettings>> make_secondary_settings(
+    const AgentConfig& config, const service::AgentSettings& first, WallTime now) {
+  if (config.secondary_key.empty()) return std::optional<service::AgentSettings>();
+  service::AgentSettings out = first;
+  Status loaded =
+      load_identity(config.secondary_key, config.secondary_extension_hex, now, out);
+  if (!loaded) return std::move(loaded).error().with("secondary_key");
+  out.acme.reset();
+  out.service_key_pem = out.identity_key_pem;
+  service::LocalServiceSettings service;
+  service.number = ServiceNumber{1};
+  service.names = {"{id}"};
+  service.to = config.secondary_local.value_or(config.services.front().to);
+  out.services = {service};
+  return std::optional<service::AgentSettings>(std::move(out));
+}
+
+Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, WallTime now) {
+  service::AgentSettings out;
+  if (Status loaded = load_identity(config.key, config.extension_hex, now, out); !loaded)
+    return std::move(loaded).error();
   auto service_key = crypto::load_or_make_key(config.state_dir + "/service.key");
   if (!service_key) return std::move(service_key).error();
   out.service_key_pem = service_key->to_pkcs8_pem();
@@ -194,6 +228,15 @@ class AgentProcess {
   void set_sandbox(const SandboxFacts& facts) {
     if (admin_) admin_->set_sandbox(facts);
   }
+  // Beside the first, with events of its own.
+  Status start_secondary(const service::AgentSettings& settings, Console& console) {
+    console.set_ended(Delegate<void()>::to<&AgentProcess::stop>(this));
+    auto agent = service::Agent::make(loop_, resolver_, log_, settings, console);
+    if (!agent) return std::move(agent).error().with("secondary");
+    secondary_ = std::move(*agent);
+    secondary_->start();
+    return {};
+  }
   Status listen(const AgentConfig& config, std::string id, std::string backend_reason) {
     admin_.emplace(loop_, log_, *agent_, std::move(id), std::move(backend_reason));
     return admin_->listen(config);
@@ -209,17 +252,23 @@ class AgentProcess {
     if (stopping_) return;
     stopping_ = true;
     if (admin_) admin_->set_stopping();
-    agent_->stop(limits::kDrainDeadline, Delegate<void()>::to<&AgentProcess::on_stopped>(this));
+    const auto stopped = Delegate<void()>::to<&AgentProcess::on_stopped>(this);
+    running_ = secondary_ == nullptr ? 1 : 2;
+    agent_->stop(limits::kDrainDeadline, stopped);
+    if (secondary_ != nullptr) secondary_->stop(limits::kDrainDeadline, stopped);
   }
-  void on_stopped() { loop_.stop(); }
+  void on_stopped() {
+    if (--running_ == 0) loop_.stop();
+  }
 
   io::Loop& loop_;
   io::Resolver& resolver_;
   Log& log_;
   Console& console_;
   std::unique_ptr<io::Signals> signals_;
-  std::unique_ptr<service::Agent> agent_;
+  std::unique_ptr<service::Agent> agent_, secondary_;
   std::optional<AgentAdmin> admin_;
+  unsigned running_ = 0;  // of those, once they are stopping
   bool stopping_ = false;
 };
 
@@ -251,14 +300,27 @@ int run_process(const AgentConfig& config, const ConfigSources& sources,
               {{"what", settings ? resolver.error().what : settings.error().what}});
     return exit_code::kConfiguration;
   }
+  auto secondary = make_secondary_settings(config, *settings, loop.wall_time());
+  if (!secondary) {
+    log.error("agent.start_failed", {{"what", secondary.error().what}});
+    return exit_code::kConfiguration;
+  }
   auto key = crypto::PrivateKey::from_pem(settings->identity_key_pem);
   const std::string id = key ? key->id().text : std::string();
   log.info("agent.start", {{"version", version()}, {"id", id}, {"backend", choice->reason}});
-  Console console(config, expose, json);
+  Console console(config, expose, json), second_console(config, expose, json);
   AgentProcess process(loop, **resolver, log, console);
   if (auto ok = process.start(*settings); !ok) {
     log.error("agent.start_failed", {{"what", ok.error().what}});
     return exit_code::kConfiguration;
+  }
+  if (*secondary) {
+    if (auto ok = process.start_secondary(**secondary, second_console); !ok) {
+      log.error("agent.start_failed", {{"what", ok.error().what}});
+      return exit_code::kConfiguration;
+    }
+    auto second_key = crypto::PrivateKey::from_pem((*secondary)->identity_key_pem);
+    log.info("agent.secondary", {{"id", second_key ? second_key->id().text : std::string()}});
   }
   // Several may run `expose` at a time; who is asked for the state is the agent. One that cannot be
   // asked still serves: a second agent with the same key takes over from the first, socket or not.

@@ -151,6 +151,10 @@ enum class LinkCarriers : std::uint8_t { Auto, Quic, H2, Ws };
 struct AgentConfig {
   std::string state_dir;
   std::string key;  // PKCS#8 PEM file of the agent's identity
+  std::string extension_hex;  // bytes of one's own in the identity's certificate
+  // A second identity beside the first, with one service; empty: none.
+  std::string secondary_key, secondary_extension_hex;
+  std::optional<HostPort> secondary_local;  // unset: what the first service forwards to
   std::vector<RelayEndpoint> relays;
   std::string roots;  // PEM file of CA certificates to trust; empty: the system's
   LinkCarriers carrier = LinkCarriers::Auto;

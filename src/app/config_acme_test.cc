@@ -85,6 +85,28 @@ TEST(AcmeKeys, FaultsAsATable) {
   }
 }
 
+TEST(SecondaryKeys, AreReadPrintedAndChecked) {
+  const auto loaded = agent(
+      "primary_cert_extension_hex = \"DEADbeef\"\nsecondary_key = \"/s2.key\"\n"
+      "secondary_local = \"10.0.0.1:80\"\nsecondary_cert_extension_hex = \"00\"\n");
+  ASSERT_EQ(faults(loaded), "");
+  EXPECT_EQ(loaded.config.secondary_local, (HostPort{"10.0.0.1", 80}));
+  const auto again = parse_agent_config(print(loaded.config, PrintMode::Changed, kHome),
+                                        {"a.toml", {}}, kHome);
+  EXPECT_EQ(faults(again), "");
+  EXPECT_TRUE(again.config == loaded.config);
+  const std::pair<const char*, const char*> rows[] = {
+      {"primary_cert_extension_hex = \"xyz\"\n", "it is not hex"},
+      {"secondary_local = \"80\"\n", "there is no second endpoint"},
+      {"secondary_cert_extension_hex = \"00\"\n", "there is no second endpoint"},
+      {"key = \"/k\"\nsecondary_key = \"/k\"\n", "the key of the first endpoint"},
+  };
+  for (const auto& [text, fault] : rows) {
+    const std::string got = faults(agent(text));
+    EXPECT_NE(got.find(fault), got.npos) << text << got;
+  }
+}
+
 TEST(AcmeKeys, SettingsNameTheServer) {
   AcmeConfig acme;
   EXPECT_EQ(make_renewal_settings(acme, "/a.json")->directory,

@@ -6,6 +6,8 @@
 #include "app/config_keys.h"
 #include "app/http_proxy.h"
 #include "base/limits.h"
+#include "crypto/digest.h"
+#include "crypto/identity_certificate.h"
 #include "route/access.h"
 #include "route/name.h"
 
@@ -228,6 +230,28 @@ Key<AgentConfig> proxy_key() {
           }};
 }
 
+void add_secondary_keys(std::vector<Key<AgentConfig>>& keys) {
+  keys.push_back(text_key<AgentConfig>(
+      {"", "primary_cert_extension_hex", "HEX", "bytes in the certificate that relays are shown"},
+      [](auto& c) -> auto& { return c.extension_hex; }));
+  keys.push_back(text_key<AgentConfig>(
+      {"", "secondary_key", "FILE",
+       "PEM private key of a second endpoint, under its own {id}; made on first use"},
+      [](auto& c) -> auto& { return c.secondary_key; }));
+  keys.push_back(Key<AgentConfig>{
+      {"", "secondary_local", "HOST:PORT", "local service of the second endpoint", Shape::Scalar,
+       "that of the first"},
+      [](AgentConfig& c, const Node& n, Reading& r) {
+        if (auto v = r.parsed(n, "secondary_local", parse_target)) c.secondary_local = *v;
+      },
+      [](const AgentConfig& c) {
+        return c.secondary_local ? Node{c.secondary_local->text(), {}} : Node{};
+      }});
+  keys.push_back(text_key<AgentConfig>(
+      {"", "secondary_cert_extension_hex", "HEX", "the same for the second endpoint"},
+      [](auto& c) -> auto& { return c.secondary_extension_hex; }));
+}
+
 std::vector<Key<AgentConfig>> make_keys() {
   std::vector<Key<AgentConfig>> keys;
   keys.push_back(text_key<AgentConfig>(
@@ -238,6 +262,7 @@ std::vector<Key<AgentConfig>> make_keys() {
        "PEM private key, the agent's identity; made on first use", Shape::Scalar,
        "agent.key in the state directory"},
       [](auto& c) -> auto& { return c.key; }));
+  add_secondary_keys(keys);
   keys.push_back(text_key<AgentConfig>(
       {"", "roots", "FILE", "PEM file of the CAs that may vouch for relays", Shape::Scalar,
        "the system's"},
@@ -296,6 +321,31 @@ void fill_defaults(AgentConfig& config, const Environment& environment) {
   if (config.admin.empty()) config.admin = config.state_dir + "/agent.sock";
 }
 
+namespace {
+
+void check_secondary(const AgentConfig& config, Reading& r) {
+  const auto check_hex = [&r](const char* path, const std::string& hex) {
+    auto bytes = crypto::hex_decode(hex);
+    if (!bytes) {
+      r.fault(r.place(path), path, "it is not hex");
+    } else if (bytes->size() > crypto::kIdentityExtensionBytesMax) {
+      r.fault(r.place(path), path, "more than 4096 bytes");
+    }
+  };
+  check_hex("primary_cert_extension_hex", config.extension_hex);
+  check_hex("secondary_cert_extension_hex", config.secondary_extension_hex);
+  if (!config.secondary_key.empty()) {
+    if (config.secondary_key == config.key)
+      r.fault(r.place("secondary_key"), "secondary_key", "it is the key of the first endpoint");
+    return;
+  }
+  for (const char* path : {"secondary_local", "secondary_cert_extension_hex"})
+    if (r.given(path)) r.fault(r.place(path), path, "there is no second endpoint",
+                               "give --secondary-key FILE");
+}
+
+}  // namespace
+
 void check_whole(const AgentConfig& config, Reading& r) {
   if (config.relays.empty() && !r.given("relay"))
     r.missing("there is no relay",
@@ -309,6 +359,7 @@ void check_whole(const AgentConfig& config, Reading& r) {
     r.fault(r.place("service[" + std::to_string(limits::kServicesPerAgentMax) + "]"), "service",
             "more than " + std::to_string(limits::kServicesPerAgentMax) + " services");
   check_acme(config.acme, r);
+  check_secondary(config, r);
   if (config.state_dir.empty())
     r.missing("there is no state directory: HOME is not set", "give --state-dir DIR");
 

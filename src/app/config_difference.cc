@@ -46,7 +46,11 @@ bool is_list(const Node& node) { return std::holds_alternative<NodeList>(node.va
 
 void add_key(ConfigDifference& out, const KeyName& names, const Node& before, const Node& after) {
   const std::string path = names.path();
-  const bool restart = kRestart.contains(path);
+  // Files are read again; whether there are any is settled at the start.
+  const bool files = path == "certificate" || path == "key";
+  const auto none = [](const Node& n) { return std::holds_alternative<std::monostate>(n.value); };
+  const bool restart = (kRestart.contains(path) || path.starts_with("acme")) &&
+                       !(files && !none(before) && !none(after));
   const std::string old_text = value_text(names.name, before);
   const std::string new_text = value_text(names.name, after);
   if (old_text == new_text) return;
@@ -80,8 +84,11 @@ std::string ConfigDifference::text() const {
 RelayConfig keep_what_runs(const RelayConfig& before, RelayConfig after) {
   after.listen = before.listen;
   after.threads = before.threads;
-  after.certificate = before.certificate;
-  after.key = before.key;
+  if (before.certificate.empty() || after.certificate.empty()) {
+    after.certificate = before.certificate;
+    after.key = before.key;
+  }
+  after.acme = before.acme;
   after.state_dir = before.state_dir;
   after.admin = before.admin;
   after.metrics = before.metrics;

@@ -378,7 +378,7 @@ TEST(AgentConfig, ReportsEveryFaultAsATable) {
        "own\n"
        "a.toml:19:1: service.name: \"n\" is asked for twice\n"},
       {"a relay's key", relay_line + "service = \"1\"\ndomain = \"x\"\n",
-       "a.toml:3:1: unknown key \"domain\"\n"},
+       "a.toml:3:1: unknown key \"domain\"; \"domain\" belongs in [acme]\n"},
   };
   for (const auto& row : rows) EXPECT_EQ(text_of(agent(row.text)), row.errors) << row.what;
 }

@@ -128,7 +128,8 @@ class Control {
     log_.info("relay.reloaded", {{"why", why}, {"agents", made.settings.agents.size()},
                                  {"routes", made.settings.rules.size()}});
     if (admin_ != nullptr) admin_->set_config(loaded.config);
-    std::string said = changes.text();
+    std::string said = reload_certificate(loaded.config) + changes.text();
+    certificate_seen_ = stamp(loaded.config.certificate);
     for (const std::string& f : made.faults) said += f + "\n";
     return {true, said + "reloaded: " + std::to_string(made.settings.agents.size()) + " agents, " +
                       std::to_string(made.settings.rules.size()) + " routes\n"};
@@ -148,8 +149,29 @@ class Control {
     if (const auto now = stamp(config.certificate); config.certificate == running_.certificate &&
                                                     !config.certificate.empty() &&
                                                     now != certificate_seen_)
-      out.lines.push_back({"certificate: " + config.certificate + " was replaced", true});
+      out.lines.push_back({"certificate: " + config.certificate + " was replaced", false});
     return out;
+  }
+  // The files may have been renewed: new links get what they hold now. Where that is no good, what
+  // was goes on, and the text says why.
+  std::string reload_certificate(const RelayConfig& config) {
+    if (config.certificate.empty() || command_.config.certificate.empty()) return {};
+    auto identity = load_identity(config, wall_clock());
+    for (std::uint32_t i = 0; identity && i < startup_.threads.entries.size(); ++i) {
+      auto tls = make_link_tls(*identity);
+      if (!tls) {
+        identity = std::move(tls).error();
+        break;
+      }
+      service::RelayThread::post(
+          startup_.threads, i,
+          [made = std::make_unique<service::LinkTls>(std::move(*tls))](
+              service::RelayThread& t) mutable { t.set_link_tls(std::move(made)); });
+    }
+    if (identity) return {};
+    log_.error("relay.certificate",
+               {{"what", identity.error().what}, {"kept", "the one of before"}});
+    return "certificate: " + identity.error().what + "\n";
   }
   // authorized_agents is re-read when it changes, so that `adit allow` works at once.
   void on_watch() {
@@ -173,7 +195,7 @@ class Control {
   io::Loop& loop_;
   io::Timer watch_;
   std::int64_t agents_seen_;
-  const std::int64_t certificate_seen_ = stamp(command_.config.certificate);
+  std::int64_t certificate_seen_ = stamp(command_.config.certificate);
   RelayConfig running_;  // what the threads have been told last, and what only a restart changes
   std::vector<route::AgentGrant> agents_;
   std::unique_ptr<io::Signals> signals_;

@@ -11,32 +11,13 @@
 namespace adit::crypto {
 namespace {
 
-constexpr std::uint8_t kEcdsaWithSha256[] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02};
 constexpr std::uint8_t kExtensionRequest[] = {0x2a, 0x86, 0x48, 0x86, 0xf7,
                                               0x0d, 0x01, 0x09, 0x0e};
 constexpr std::uint8_t kSubjectAltName[] = {0x55, 0x1d, 0x11};
-constexpr std::uint8_t kCommonName[] = {0x55, 0x04, 0x03};
 constexpr std::uint8_t kAcmeIdentifier[] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x1f};
 constexpr std::uint8_t kContext0 = 0xa0, kContext3 = 0xa3;
 constexpr std::uint8_t kZero[] = {0x00}, kTwo[] = {0x02}, kTrue[] = {0xff};
 constexpr std::int64_t kWeekSeconds = 7 * 24 * 3600;
-
-// X.690 §8.3: two's complement of the fewest bytes; the numbers here are positive.
-ByteVector integer(Bytes number) {
-  while (number.size() > 1 && number[0] == 0) number = number.subspan(1);
-  if (number[0] < 0x80) return der(kDerInteger, number);
-  return der(kDerInteger, {kZero, number});
-}
-
-// The body, the algorithm and the signature over the body: alike in a request and a certificate.
-Result<ByteVector> signed_by(const PrivateKey& key, Bytes body) {
-  auto raw = key.sign_es256(body);
-  if (!raw) return Error{EINVAL, "a certificate by ACME needs an ECDSA P-256 key"};
-  const Bytes rs = *raw;
-  const ByteVector signature = der(kDerSequence, {integer(rs.first(32)), integer(rs.last(32))});
-  const ByteVector algorithm = der(kDerSequence, {der(kDerObjectId, kEcdsaWithSha256)});
-  return der(kDerSequence, {body, algorithm, der(kDerBitString, {kZero, signature})});
-}
 
 Result<ByteVector> alternative_names(const std::vector<std::string>& names) {
   if (names.empty()) return Error{EINVAL, "a certificate without a name"};
@@ -54,7 +35,7 @@ Result<ByteVector> certificate_request(const PrivateKey& key,
   const ByteVector extensions = der(kDerSequence, *alternative);
   const ByteVector attribute =
       der(kDerSequence, {der(kDerObjectId, kExtensionRequest), der(kDerSet, extensions)});
-  return signed_by(key, der(kDerSequence, {der(kDerInteger, kZero), der(kDerSequence, Bytes{}),
+  return der_signed(key, der(kDerSequence, {der(kDerInteger, kZero), der(kDerSequence, Bytes{}),
                                            key.public_key_spki_der(), der(kContext0, attribute)}));
 }
 
@@ -71,19 +52,17 @@ Result<std::string> acme_challenge_certificate(const PrivateKey& key, const std:
   random_bytes(serial);
   serial[0] = static_cast<std::uint8_t>((serial[0] & 0x7f) | 0x40);
 
-  const ByteVector common = der(kDerSequence, {der(kDerObjectId, kCommonName),
-                                               der(kDerUtf8String, as_bytes("adit challenge"))});
-  const ByteVector subject = der(kDerSequence, {der(kDerSet, common)});
+  const ByteVector subject = der_common_name("adit challenge");
   const ByteVector identifier =
       der(kDerSequence, {der(kDerObjectId, kAcmeIdentifier), der(kDerBoolean, kTrue),
                          der(kDerOctetString, der(kDerOctetString, key_authorization))});
   const ByteVector extensions = der(kDerSequence, {*alternative, identifier});
-  const ByteVector algorithm = der(kDerSequence, {der(kDerObjectId, kEcdsaWithSha256)});
-  auto whole = signed_by(
-      key, der(kDerSequence,
-               {der(kContext0, der(kDerInteger, kTwo)), integer(serial), algorithm, subject,
-                der(kDerSequence, {*before, *after}), subject, key.public_key_spki_der(),
-                der(kContext3, extensions)}));
+  const ByteVector body =
+      der(kDerSequence,
+          {der(kContext0, der(kDerInteger, kTwo)), der_integer(serial), der_ecdsa_sha256(),
+           subject, der(kDerSequence, {*before, *after}), subject, key.public_key_spki_der(),
+           der(kContext3, extensions)});
+  auto whole = der_signed(key, body);
   if (!whole) return std::move(whole).error();
   return to_pem("CERTIFICATE", *whole);
 }

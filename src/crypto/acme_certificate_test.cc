@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "crypto/certificate.h"
+#include "crypto/identity_certificate.h"
 #include "crypto/jose.h"
 #include "crypto/pem.h"
 #include "crypto/test_files.h"
@@ -84,6 +85,31 @@ TEST(AcmeCertificate, ChallengeHasTheCriticalIdentifier) {
                         value.end()),
             certificate.der().end());
   EXPECT_TRUE(certificate.is_for("a.example"));
+}
+
+TEST(IdentityCertificate, HoldsBytesOfOnesOwn) {
+  if (!has_openssl()) GTEST_SKIP() << "no openssl";
+  const TestFolder folder;
+  const PrivateKey key = PrivateKey::generate();
+  const ByteVector own = {0xde, 0xad, 0xbe, 0xef};
+  const std::string pem =
+      must(identity_certificate(key, "agent", kTestStart, kTestValidity, own));
+  folder.write("identity.pem", pem);
+  const auto shown = folder.run("openssl x509 -in identity.pem -noout -text && openssl verify "
+                                "-CAfile identity.pem identity.pem");
+  EXPECT_NE(shown.output.find("1.3.6.1.4.1.65535.1:"), shown.output.npos) << shown.output;
+  EXPECT_EQ(shown.output.find("critical"), shown.output.npos) << shown.output;
+  EXPECT_NE(shown.output.find("identity.pem: OK"), shown.output.npos) << shown.output;
+  const ByteVector want = {0x30, 0x13, 0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xff,
+                           0x7f, 0x01, 0x04, 0x06, 0x04, 0x04, 0xde, 0xad, 0xbe, 0xef};
+  const auto certificate = must(Certificate::from_pem(pem));
+  EXPECT_NE(std::search(certificate.der().begin(), certificate.der().end(), want.begin(),
+                        want.end()),
+            certificate.der().end());
+  EXPECT_FALSE(identity_certificate(key, "agent", kTestStart, kTestValidity,
+                                    ByteVector(kIdentityExtensionBytesMax + 1)));
+  EXPECT_TRUE(identity_certificate(key, "agent", kTestStart, kTestValidity,
+                                   ByteVector(kIdentityExtensionBytesMax)));
 }
 
 TEST(AcmeCertificate, ServesChallengesByAlpn) {

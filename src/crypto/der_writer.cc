@@ -12,6 +12,9 @@
 namespace adit::crypto {
 namespace {
 
+constexpr std::uint8_t kEcdsaWithSha256[] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02};
+constexpr std::uint8_t kCommonName[] = {0x55, 0x04, 0x03};
+constexpr std::uint8_t kZero[] = {0x00};
 constexpr std::size_t kHostNameMax = 253;
 constexpr std::size_t kGeneralNamesBytesMax = 16 * 1024 - 16;
 
@@ -92,6 +95,32 @@ Result<ByteVector> der_time(std::int64_t seconds) {
   ByteVector out;
   der_put(out, utc_time ? 0x17 : 0x18, as_bytes(written));
   return out;
+}
+
+ByteVector der_integer(Bytes number) {
+  while (number.size() > 1 && number[0] == 0) number = number.subspan(1);
+  if (number[0] < 0x80) return der(kDerInteger, number);
+  return der(kDerInteger, {kZero, number});
+}
+
+ByteVector der_common_name(std::string_view name) {
+  const ByteVector entry = der(kDerSequence, {der(kDerObjectId, kCommonName),
+                                              der(kDerUtf8String, as_bytes(name))});
+  return der(kDerSequence, {der(kDerSet, entry)});
+}
+
+ByteVector der_ecdsa_sha256() {
+  return der(kDerSequence, {der(kDerObjectId, kEcdsaWithSha256)});
+}
+
+Result<ByteVector> der_signed(const PrivateKey& key, Bytes body) {
+  auto raw = key.sign_es256(body);
+  if (!raw) return Error{EINVAL, "this kind of certificate needs an ECDSA P-256 key"};
+  const Bytes rs = *raw;
+  const ByteVector signature =
+      der(kDerSequence, {der_integer(rs.first(32)), der_integer(rs.last(32))});
+  return der(kDerSequence,
+             {body, der_ecdsa_sha256(), der(kDerBitString, {kZero, signature})});
 }
 
 }  // namespace adit::crypto

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "crypto/key.h"
 
 namespace adit::crypto {
 
@@ -27,5 +29,15 @@ Result<ByteVector> der_general_names(const std::vector<std::string>& names);
 
 // RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from then on.
 Result<ByteVector> der_time(std::int64_t unix_seconds);
+
+// X.690 §8.3, of an unsigned number, big-endian and not empty.
+ByteVector der_integer(Bytes number);
+// Name with a common name alone; at most 64 characters.
+ByteVector der_common_name(std::string_view name);
+// AlgorithmIdentifier of ECDSA with SHA-256 (RFC 5758 §3.2).
+ByteVector der_ecdsa_sha256();
+// `body`, that algorithm, and the signature over the body: alike in requests and certificates.
+// EINVAL for a key that is not P-256.
+Result<ByteVector> der_signed(const PrivateKey& key, Bytes body);
 
 }  // namespace adit::crypto
