@@ -125,6 +125,25 @@ SandboxFacts facts_of_process(std::string user) {
   return facts;
 }
 
+// The system's CAs, wherever the distribution has them.
+void add_system_roots(SandboxPlan& plan) {
+  for (const char* path : {"/etc/ssl", "/etc/pki", "/usr/share/ca-certificates",
+                           "/usr/local/share/ca-certificates", "/var/lib/ca-certificates"})
+    plan.files.push_back({path, FileAccess::Read});
+}
+
+// Who may vouch for an ACME server is read at each order; accounts are written beside their file.
+void add_acme(SandboxPlan& plan, const AcmeConfig& acme) {
+  if (acme == AcmeConfig{}) return;
+  add_system_roots(plan);
+  add_read(plan, acme.ca);
+  std::error_code error;
+  if (!acme.creds_path.empty())
+    plan.files.push_back({folder_of(fs::absolute(acme.creds_path, error).string()),
+                          FileAccess::Write});
+  if (!acme.dns_hook.empty()) plan.programs.push_back(acme.dns_hook);
+}
+
 }  // namespace
 
 SandboxPlan make_sandbox_plan(const RelayConfig& config, const ConfigSources& sources) {
@@ -132,6 +151,7 @@ SandboxPlan make_sandbox_plan(const RelayConfig& config, const ConfigSources& so
   add_read(plan, config.authorized_agents);
   add_read(plan, config.certificate);
   add_read(plan, config.key);
+  add_acme(plan, config.acme);
   return plan;
 }
 
@@ -143,10 +163,8 @@ SandboxPlan make_sandbox_plan(const AgentConfig& config, const ConfigSources& so
     add_read(plan, service.certificate);
     add_read(plan, service.key);
   }
-  // The system's CAs, wherever the distribution has them.
-  for (const char* path : {"/etc/ssl", "/etc/pki", "/usr/share/ca-certificates",
-                           "/usr/local/share/ca-certificates", "/var/lib/ca-certificates"})
-    plan.files.push_back({path, FileAccess::Read});
+  add_system_roots(plan);
+  add_acme(plan, config.acme);
   return plan;
 }
 

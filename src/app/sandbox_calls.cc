@@ -34,7 +34,7 @@ constexpr long kUsed[] = {
 #endif
     SYS_ppoll,
     // Sockets. socket() is below.
-    SYS_socketpair, SYS_connect, SYS_bind, SYS_listen, SYS_shutdown, SYS_setsockopt, SYS_getsockopt,
+    SYS_connect, SYS_bind, SYS_listen, SYS_shutdown, SYS_setsockopt, SYS_getsockopt,
     SYS_getsockname, SYS_getpeername, SYS_pipe2, SYS_eventfd2, SYS_timerfd_create,
     SYS_timerfd_settime, SYS_signalfd4, SYS_epoll_create1, SYS_io_uring_register,
     // Files: the state, what is read again on SIGHUP, the socket's file, /proc for metrics.

@@ -5,7 +5,8 @@
 
 namespace adit::limits {
 
-inline constexpr std::size_t kHttpAnswerHeadBytesMax = 32_KiB;   // of an answer; chunk sizes included
+// Of an answer; sizes of chunks included.
+inline constexpr std::size_t kHttpAnswerHeadBytesMax = 32_KiB;
 inline constexpr std::size_t kHttpBodyBytesMax = 1_MiB;    // a chain is some 4 to 8 KiB
 inline constexpr Duration kHttpDeadline = 30s;             // one request, from look-up to answer
 inline constexpr std::size_t kAcmeNamesMax = 100;          // of one certificate: Let's Encrypt's

@@ -70,6 +70,7 @@ Status LocalServices::load() {
 
 void LocalServices::abort_all() {
   streams_.clear();
+  probes_.clear();
   answers_.abort_all();
 }
 
@@ -86,6 +87,8 @@ Status LocalServices::set_certificate(std::size_t service, const std::string& ch
   if (!context) return std::move(context).error();
   tls_[service].context.emplace(std::move(*context));
   tls_[service].issued = true;
+  if (const auto leaf = crypto::Certificate::from_pem(chain_pem))
+    tls_[service].not_after = leaf->not_after();
   return {};
 }
 
@@ -102,6 +105,7 @@ Status LocalServices::make_self_signed(Tls& of) {
   auto context = crypto::TlsContext::server(tls);
   if (!context) return std::move(context).error();
   of.context.emplace(std::move(*context));
+  of.not_after = (loop_.wall_time().ns + kSelfSignedValidity.count()) / 1'000'000'000;
   return {};
 }
 
@@ -134,9 +138,9 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     if (settings_[i].number != preamble.service) continue;
     if (preamble.probe) return answer_probe(i, std::move(end));
-    if (settings_[i].kind == ServiceKind::Udp) break;  // visitors of it are flows
     if (preamble.challenge && answers_.has(preamble.sni))
       return answers_.serve(preamble.sni, std::move(end));
+    if (settings_[i].kind == ServiceKind::Udp) break;  // visitors of it are flows
     metrics_.counter("adit_agent_streams_total").add();
     const ProxiedConnection from{preamble.visitor, preamble.local};
     log_.debug("agent.visitor", {{"visitor", visitor_id_text(preamble.visit)},

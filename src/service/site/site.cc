@@ -158,7 +158,13 @@ class SiteBridge final : public ListNode<SiteBridge> {
 
 Site::Site(io::Loop& loop, Log& log, Metrics& metrics, Edge& edge, SiteDoor& door,
            const crypto::TlsContext& tls)
-    : loop_(loop), log_(log), metrics_(metrics), edge_(edge), door_(door), tls_(&tls), bulk_(loop) {}
+    : loop_(loop),
+      log_(log),
+      metrics_(metrics),
+      edge_(edge),
+      door_(door),
+      tls_(&tls),
+      bulk_(loop) {}
 
 Site::~Site() = default;
 
