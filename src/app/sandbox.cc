@@ -65,16 +65,6 @@ SandboxPlan plan_of_common(const Config& config, const ConfigSources& sources) {
   return plan;
 }
 
-void add_programs(const SandboxPlan& plan, std::vector<io::FileRule>& rules) {
-  if (plan.programs.empty()) return;
-  for (const char* path : {"/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt"})
-    rules.push_back({path, FileAccess::Execute});
-  for (const char* path : {"/etc", "/proc"}) rules.push_back({path, FileAccess::List});
-  for (const char* path : {"/tmp", "/dev/null"}) rules.push_back({path, FileAccess::Write});
-  for (const std::string& program : plan.programs)
-    rules.push_back({folder_of(program), FileAccess::Execute});
-}
-
 struct FreeCaps {
   void operator()(cap_t caps) const { ::cap_free(caps); }
 };
@@ -191,16 +181,16 @@ SandboxFacts enter_sandbox(const SandboxPlan& plan) {
   const Status capabilities = drop_capabilities(plan.kept_capabilities);
   const bool locked = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
   const int version = io::landlock_version();
-  std::vector<io::FileRule> rules = plan.files;
-  add_programs(plan, rules);
-  const Status files =
-      locked ? io::restrict_files(rules) : Status(Error{0, "needs no_new_privs"});
+  const bool hooks = !plan.programs.empty();
+  // Nobody here knows what an operator's program reads and writes, and what interprets it.
+  const Status files = !locked ? Status(Error{0, "needs no_new_privs"})
+                       : hooks ? Status(Error{0, "hook programs have files of their own"})
+                               : io::restrict_files(plan.files);
   // Read before the filter closes prctl and capget.
   SandboxFacts facts = facts_of_process(std::move(user));
   facts.on = true;
   if (!capabilities) facts.capabilities += " (" + capabilities.error().what + ")";
   facts.files = files ? fmt::format("Landlock {}", version) : "open: " + files.error().what;
-  const bool hooks = !plan.programs.empty();
   const std::vector<io::CallRule> calls = hooks ? calls_refused_to_programs() : allowed_calls();
   const Status filtered = io::install_call_filter(
       calls, hooks ? io::CallVerdict::Allow : io::CallVerdict::Refuse);

@@ -19,8 +19,8 @@ struct SandboxPlan {
   std::string user;        // empty: stay who we are
   std::string state_dir;   // handed to `user`
   std::vector<io::FileRule> files;
-  // Programs that are run as hooks: with one, execve and what programs need are allowed, and the
-  // system's programs may be read.
+  // Programs that are run as hooks: with one, execve and what programs need are allowed, and files
+  // are not restricted.
   std::vector<std::string> programs;
   std::vector<int> kept_capabilities;  // by number (capabilities(7))
 };

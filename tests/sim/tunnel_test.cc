@@ -524,7 +524,7 @@ TEST(Tunnel, WrongRelayKeyIsNotSpokenTo) {
   t.agent.settings.relays.front().pin = TunnelKeys::get().relays[1].pin;
   EXPECT_FALSE(t.start(5min));
   EXPECT_GE(t.agent.log().count("agent.relay_not_trusted"), 3u);
-  EXPECT_LE(t.agent.log().count("agent.relay_not_trusted"), 40u);
+  EXPECT_LE(t.agent.log().count("agent.relay_not_trusted"), 60u);  // of all carriers
   EXPECT_TRUE(seen(t).refused.empty());
   EXPECT_GE(t.relay.metric("adit_links_total"), 3);
   EXPECT_EQ(t.relay.metric("adit_sessions_total"), 0);

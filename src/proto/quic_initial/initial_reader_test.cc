@@ -265,7 +265,8 @@ TEST(InitialReader, GivesUpAfterSomeDatagrams) {
 }
 
 TEST(LongHeader, Table) {
-  const auto initial = parse_long_header(*crypto::hex_decode(kRfc9001Initial));
+  const ByteVector datagram = *crypto::hex_decode(kRfc9001Initial);
+  const auto initial = parse_long_header(datagram);
   ASSERT_TRUE(initial);
   EXPECT_TRUE(initial->initial);
   EXPECT_EQ(initial->version, kVersion1);
