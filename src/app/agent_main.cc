@@ -20,6 +20,7 @@
 #include "crypto/init.h"
 #include "crypto/key_file.h"
 #include "io/cares_resolver.h"
+#include "io/network_watch.h"
 #include "io/signals.h"
 #include "service/agent/agent.h"
 
@@ -223,6 +224,13 @@ class AgentProcess {
     if (!agent) return std::move(agent).error();
     agent_ = std::move(*agent);
     agent_->start();
+    auto watch = io::NetworkWatch::open(
+        loop_, io::NetworkWatch::Handler::to<&AgentProcess::on_network>(this));
+    if (watch) {
+      network_ = std::move(*watch);
+    } else {
+      log_.warn("agent.no_network_watch", {{"what", watch.error().what}});
+    }
     return {};
   }
   void set_sandbox(const SandboxFacts& facts) {
@@ -257,6 +265,11 @@ class AgentProcess {
     agent_->stop(limits::kDrainDeadline, stopped);
     if (secondary_ != nullptr) secondary_->stop(limits::kDrainDeadline, stopped);
   }
+  void on_network() {
+    log_.debug("agent.network_changed");
+    agent_->network_changed();
+    if (secondary_ != nullptr) secondary_->network_changed();
+  }
   void on_stopped() {
     if (--running_ == 0) loop_.stop();
   }
@@ -267,6 +280,7 @@ class AgentProcess {
   Console& console_;
   std::unique_ptr<io::Signals> signals_;
   std::unique_ptr<service::Agent> agent_, secondary_;
+  std::unique_ptr<io::NetworkWatch> network_;
   std::optional<AgentAdmin> admin_;
   unsigned running_ = 0;  // of those, once they are stopping
   bool stopping_ = false;

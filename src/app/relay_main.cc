@@ -112,8 +112,13 @@ class Control {
       log_.error("relay.reload_refused", {{"kept", "the running configuration"}});
       return {false, refuse(loaded.errors).err + "not reloaded: what ran before goes on\n"};
     }
-    const SettingsAndFaults made = make_settings(loaded.config);
+    SettingsAndFaults made = make_settings(loaded.config);
     for (const std::string& f : made.faults) log_.error("relay.agents_file", {{"what", f}});
+    if (made.agents_unreadable) {
+      // Nobody has taken anybody's grant back.
+      made.settings.agents = agents_;
+      log_.error("relay.agents_file", {{"kept", "the agents of before"}});
+    }
     const ConfigDifference changes = changes_to(loaded.config, made.settings);
     for (const ConfigDifference::Line& line : changes.lines)
       if (line.restart)

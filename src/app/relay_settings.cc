@@ -51,7 +51,9 @@ SettingsAndFaults make_settings(const RelayConfig& config) {
 
   auto text = crypto::read_file(config.authorized_agents, kAgentsFileBytesMax);
   if (!text) {
-    if (text.error().code != ENOENT) out.faults.push_back(text.error().what);
+    if (text.error().code == ENOENT) return out;
+    out.faults.push_back(text.error().what);
+    out.agents_unreadable = true;
     return out;
   }
   route::AuthorizedAgents agents = route::parse_authorized_agents(*text);

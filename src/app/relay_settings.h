@@ -14,6 +14,7 @@ namespace adit::app {
 struct SettingsAndFaults {
   service::RelaySettings settings;
   std::vector<std::string> faults;
+  bool agents_unreadable = false;  // the file is there: an empty list is not what it says
 };
 // Reads `authorized_agents`; a file that is not there is an empty one.
 SettingsAndFaults make_settings(const RelayConfig& config);

@@ -45,6 +45,9 @@ void add_system(SandboxPlan& plan) {
   // Whoever changes the network replaces resolv.conf, often by renaming. An agent that could not
   // read the new one would never find its relay again.
   add_read(plan, "/etc/resolv.conf");
+  for (const char* path : {"/run/systemd", "/run/resolvconf", "/run/NetworkManager",
+                           "/run/connman"})
+    plan.files.push_back({path, FileAccess::Read});
   for (const char* path : {"/dev/urandom", "/dev/random", "/dev/null"})
     plan.files.push_back({path, FileAccess::Read});
   for (const char* path : {"/proc/self", "/sys/devices/system/cpu"})

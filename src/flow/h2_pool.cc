@@ -151,12 +151,12 @@ void H2Pool::Place::on_stream_closed(CarrierStream id) {
 void H2Pool::on_down(Place& place, const CarrierDown& down) {
   if (place.index == 0) return listener_->on_down(down);  // destroys this
   const bool busy = !place.open.empty();
+  CarrierDown whole = down;  // it is the connection's, which goes now
   place.link.reset();
   place.spent = busy;
   // The peer's goodbye comes on the first, too.
-  if (!busy || closing_ || (down.application && down.by_peer)) return;
-  CarrierDown whole = down;
-  whole.reason = "a connection of the link: " + down.reason;
+  if (!busy || closing_ || (whole.application && whole.by_peer)) return;
+  whole.reason = "a connection of the link: " + whole.reason;
   listener_->on_down(whole);  // destroys this
 }
 

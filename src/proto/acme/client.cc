@@ -16,6 +16,9 @@
 namespace adit::acme {
 namespace {
 
+// What nanoseconds of a WallTime hold: until the year 2262.
+constexpr std::int64_t kDateMax = 9'000'000'000;
+
 constexpr std::string_view kJose = "application/jose+json";
 constexpr std::string_view kPemChain = "application/pem-certificate-chain";
 constexpr std::size_t kNonceBytesMax = 256;
@@ -183,9 +186,11 @@ Step Client::on_unreachable(Instant now, const Error& error) {
 }
 
 Step Client::on_response(Instant now, WallTime wall, const http::Response& response) {
+  if (now >= deadline_)
+    return fail(FailureKind::Unreachable, "the ACME server has taken too long for one order");
   // A date is meant by the server's clock; ours may be wrong.
   if (const auto said = parse_http_date(response.field("date")))
-    wall = WallTime{*said * 1'000'000'000};
+    if (*said >= 0 && *said < kDateMax) wall = WallTime{*said * 1'000'000'000};
   const auto after = parse_retry_after(response.field("retry-after"), wall);
   if (const std::string_view nonce = response.field("replay-nonce"); is_nonce(nonce))
     nonce_ = nonce;
@@ -237,10 +242,11 @@ Step Client::on_failed_response(Instant now, const http::Response& response,
       return fail(FailureKind::Unreachable, "the ACME server is in trouble: " + what, after);
     return on_unreachable(now, Error{EAGAIN, what});
   }
-  return on_problem(problem, response.status, after);
+  return on_problem(now, problem, response.status, after);
 }
 
-Step Client::on_problem(const Problem& problem, int status, std::optional<Duration> after) {
+Step Client::on_problem(Instant now, const Problem& problem, int status,
+                        std::optional<Duration> after) {
   if (problem.type == "rateLimited" || status == 429) {
     return fail(FailureKind::RateLimited, "rate limit of the ACME server: " + problem.detail,
                 after.value_or(limits::kAcmeRateLimitDefault));
@@ -263,8 +269,7 @@ Step Client::on_problem(const Problem& problem, int status, std::optional<Durati
   }
   if (state_ == State::Finalize && problem.type == "orderNotReady") {
     finalized_ = false;
-    state_ = State::PollOrder;
-    return post(order_url_, {});
+    return poll(State::PollOrder, now, after);
   }
   if (problem.type == "externalAccountRequired")
     return fail(FailureKind::Refused, "the ACME server wants an external account binding: give "
@@ -364,6 +369,10 @@ Step Client::on_authorization(const http::Response& response) {
 }
 
 std::optional<Step> Client::add_proof(const Authorization& authorization) {
+  // Proving another name than was asked for would be somebody else's order.
+  if (std::ranges::find(options_.names, authorization.pattern()) == options_.names.end())
+    return fail(FailureKind::Refused, "the ACME server asks for a proof for " +
+                                          authorization.pattern() + ", which was not ordered");
   const auto& offered = authorization.challenges;
   const auto fits = std::ranges::find_if(
       offered, [this](const OfferedChallenge& c) { return c.type == name(options_.challenge); });

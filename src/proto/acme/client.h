@@ -128,7 +128,7 @@ class Client {
 
   Step on_failed_response(Instant now, const http::Response& response,
                           std::optional<Duration> after);
-  Step on_problem(const Problem& problem, int status, std::optional<Duration> after);
+  Step on_problem(Instant now, const Problem& problem, int status, std::optional<Duration> after);
   Step on_directory(const http::Response& response);
   Step begin_account();
   Step on_account(const http::Response& response);

@@ -55,6 +55,10 @@ void Agent::start() {
   for (auto& uplink : uplinks_) uplink->start();
 }
 
+void Agent::network_changed() {
+  for (auto& uplink : uplinks_) uplink->network_changed();
+}
+
 void Agent::stop(Duration deadline, Delegate<void()> stopped) {
   stopped_ = stopped;
   stop_at_ = loop_.now() + deadline;

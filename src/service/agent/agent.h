@@ -39,6 +39,8 @@ class Agent {
   // is called when all links are down.
   void stop(Duration deadline, Delegate<void()> stopped);
 
+  // An address or a route of this machine has come or gone.
+  void network_changed();
   Metrics& metrics() { return metrics_; }
   const LocalServices& services() const { return services_; }
   // One for each certificate that is managed.

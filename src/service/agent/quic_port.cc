@@ -81,6 +81,20 @@ void QuicPort::on_watch() {
   static_cast<void>(move());
 }
 
+Result<IpAddress> source_toward(io::Loop& loop, const Address& relay) {
+  const IpAddress any = relay.ip.is_v4() ? IpAddress::any4() : IpAddress::any6();
+  auto socket = loop.open_udp(Address{any, 0}, io::UdpOptions{});
+  if (!socket) return std::move(socket).error();
+  if (auto ok = loop.connect_udp(*socket, relay); !ok) return std::move(ok).error();
+  return loop.local_address(*socket).ip;
+}
+
+void QuicPort::look_at_path() {
+  const auto now = source_toward(loop_, relay_);
+  // Where there is no way at all there will be news when there is one.
+  if (now && *now != local_.ip) static_cast<void>(move());
+}
+
 Status QuicPort::move() {
   const IpAddress any = relay_.ip.is_v4() ? IpAddress::any4() : IpAddress::any6();
   auto socket = loop_.open_udp(Address{any, 0}, io::UdpOptions{});

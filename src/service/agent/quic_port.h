@@ -9,6 +9,9 @@
 
 namespace adit::service {
 
+// By which address of ours packets to `relay` leave. ENETUNREACH and the like: by none.
+Result<IpAddress> source_toward(io::Loop& loop, const Address& relay);
+
 class QuicPort final : private flow::DatagramPort {
  public:
   static Result<std::unique_ptr<QuicPort>> open(io::Loop& loop, const Address& relay);
@@ -18,6 +21,8 @@ class QuicPort final : private flow::DatagramPort {
   // Nothing that was sent waits for an answer.
   bool answered() const { return link_->connection().unanswered_since() == Instant::never(); }
   quic::Path path() const { return {local_, relay_}; }
+  // The network has changed: moves where packets to the relay would leave by another address now.
+  void look_at_path();
   // Makes the link; it may not outlive the port.
   std::unique_ptr<flow::QuicLink> carry(std::unique_ptr<quic::Connection> connection);
   // Answers are waited for from now on: the link is in use. `suspect` is called when moving to

@@ -87,6 +87,19 @@ void Uplink::stop() {
   for (auto& link : links_) link->close(link::CloseCode::Done, "the agent stops");
 }
 
+// Whoever waits tries again, and a link by an address that is not ours any more is replaced before
+// its silence is noticed.
+void Uplink::network_changed() {
+  if (state_ == State::Waiting && !retry_after_) {
+    delay_ = Duration{0};
+    return timer_.set(shared_.loop.now());
+  }
+  if (live_ == nullptr || !live_->network_changed()) return;
+  if (chosen_ != nullptr || links_.size() > 1) return;
+  if (auto ok = open_link(live_->kind(), live_->address()); !ok)
+    shared_.log.warn("agent.no_second_link", {{"relay", label_}, {"what", ok.error().what}});
+}
+
 std::string_view Uplink::state_name() const {
   switch (state_) {
     case State::Idle: return "idle";
@@ -276,7 +289,10 @@ Status Uplink::on_peer_key(UplinkLink& link) {
   for (auto& other : links_)
     if (other.get() != &link && other.get() != live_)
       other->close(link::CloseCode::Done, "another carrier was faster");
-  // What the session has handed on is said in HELLO, and must not change from there on.
+  // What the session has handed on is said in HELLO, and must not change from there on. The old
+  // link's carrier lets go of the streams, which may end meanwhile. Not Done: that would end the
+  // session at the relay.
+  if (live_ != nullptr) live_->close(link::CloseCode::Deadline, "moving to another carrier");
   if (session_) session_->detach();
   return ok;
 }
@@ -439,15 +455,14 @@ void Uplink::after_attempt_failed(const UplinkLink& link, const flow::CarrierDow
   if (link.refused() != nullptr) return wait(last_error_);
   if (is_certificate_alert(down)) {
     last_error_ = down.reason;
-    links_.clear();
-    head_start_.stop();
     if (trust_.certificate_failed()) {
+      links_.clear();
       next_way_ = 0;
       if (!try_next_way()) wait(last_error_);
       return;
     }
+    // Of this way only: somebody may open what goes over TCP, and leave a WebSocket alone.
     shared_.log.error("agent.relay_not_trusted", {{"relay", label_}, {"what", last_error_}});
-    return wait(last_error_);
   }
   if (!proven || last_error_.empty())
     last_error_ = down.timeout ? "no answer in time" : down.reason.empty() ? "closed" : down.reason;

@@ -76,6 +76,8 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   void start();
   // Says goodbye; `done` when the link is down.
   void stop();
+  // An address or a route of this machine has come or gone.
+  void network_changed();
   bool live() const { return live_ != nullptr && live_->live(); }
   bool link_down() const { return links_.empty(); }
   std::size_t streams() const { return session_ ? session_->stream_count() : 0; }

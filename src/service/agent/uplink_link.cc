@@ -87,7 +87,17 @@ TcpWayOptions UplinkLink::way_options() const {
   return way;
 }
 
+bool UplinkLink::network_changed() {
+  if (port_) port_->look_at_path();
+  if (!source_) return false;
+  const auto now = source_toward(loop_, options_.relay);
+  return now && *now != *source_;
+}
+
 void UplinkLink::open_tcp() {
+  if (options_.proxy == nullptr) {
+    if (const auto source = source_toward(loop_, options_.relay)) source_ = *source;
+  }
   way_ = std::make_unique<TcpWay>(loop_, resolver_, way_options(),
                                   Deadline::after(loop_.now(), limits::kLinkHandshakeDeadline),
                                   TcpWay::Done::to<&UplinkLink::on_way>(this));

@@ -83,6 +83,9 @@ class UplinkLink final : private flow::CarrierListener, private PoolOwner {
   bool handshake_done() const { return handshake_done_; }
   const link::Refused* refused() const { return refused_ ? &*refused_ : nullptr; }
   void close(link::CloseCode code, std::string_view reason);
+  // The network has changed. QUIC moves by itself; true: this goes by TCP, and the relay would be
+  // reached by another address of ours now.
+  bool network_changed();
 
  private:
   UplinkLink(io::Loop& loop, io::Resolver& resolver, UplinkOwner& owner,
@@ -120,6 +123,7 @@ class UplinkLink final : private flow::CarrierListener, private PoolOwner {
   const UplinkLinkOptions options_;
   std::optional<std::uint8_t> affinity_;     // the session's thread, as far as it is known
   std::unique_ptr<QuicPort> port_;           // below carrier_, over QUIC
+  std::optional<IpAddress> source_;          // of ours, over TCP to the relay itself
   std::unique_ptr<TcpWay> way_;              // before carrier_, over TCP
   std::unique_ptr<flow::Carrier> carrier_;
   flow::H2Pool* pool_ = nullptr;             // the carrier, over TCP

@@ -207,7 +207,9 @@ void Edge::on_hello(Visitor visitor, const ClientHello& hello) {
   query.alpn = alpn;
   query.source = visitor.peer.ip;
   const route::Destination destination = route::decide(table_, query);
-  visitor.probe = alpn.size() == 1 && alpn.front() == kAlpnProbe;
+  // The relay's own, and nobody else's: it passes the agent's list of visitors.
+  visitor.probe = alpn.size() == 1 && alpn.front() == kAlpnProbe && !visitor.destination &&
+                  visitor.peer.ip == loop_.local_address(visitor.socket).ip;
   if (!std::holds_alternative<route::Link>(destination) && !visitor.probe) {
     VisitorRecord record = record_of(visitor);
     for (const std::string_view protocol : alpn) {

@@ -46,6 +46,9 @@ VisitorTag VisitorJournal::begin(VisitorRecord record) {
 
 VisitorTag VisitorJournal::adopt(VisitorRecord record) {
   std::transform(record.sni.begin(), record.sni.end(), record.sni.begin(), lower);
+  // Whatever a visitor wrote: a terminal shows it.
+  for (char& c : record.alpn)
+    if (c < 0x20 || c > 0x7e) c = '?';
   for (std::string* text : {&record.sni, &record.alpn, &record.decision, &record.destination})
     cut(*text);
   const VisitorTag tag{record.id, ring_.empty() ? 0 : (newest_ + 1) % capacity_};

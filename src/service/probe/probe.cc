@@ -65,7 +65,8 @@ std::optional<ProbeResult> judge_probe(std::string_view received, bool ended, By
   }
   if (end == received.npos) {
     if (!ended && received.size() < kAnswerBytesMax) return std::nullopt;
-    if (received.empty()) return ProbeResult{ProbeLeg::Link, "closed without an answer", {}};
+    // Whoever closes is there: the edge at its bounds, or an agent that is going.
+    if (received.empty()) return ProbeResult{ProbeLeg::Routing, "closed without an answer", {}};
     return ProbeResult{ProbeLeg::Answer, "what answers is no agent", {}};
   }
   const std::string_view line = received.substr(0, end);
@@ -123,7 +124,7 @@ void Probe::on_connected(const io::Completion& c) {
 }
 
 void Probe::on_receive(const io::Completion& c) {
-  if (c.result < 0) return finish(ProbeLeg::Link, errno_error(-c.result, "receive").what);
+  if (c.result < 0) return finish(ProbeLeg::Routing, errno_error(-c.result, "receive").what);
   received_ += as_text(c.data);
   if (auto result = judge_probe(received_, c.result == 0, random_)) return finish(*result);
   if (!c.more) loop_.receive(receive_, socket_);

@@ -32,7 +32,7 @@ TEST(Probe, Judges) {
   } rows[] = {
       {"nothing yet", "", false, std::nullopt},
       {"a part", "adit-probed/1 ab", false, std::nullopt},
-      {"closed", "", true, ProbeLeg::Link},
+      {"closed", "", true, ProbeLeg::Routing},
       {"cut off", "adit-probed/1 ab", true, ProbeLeg::Answer},
       {"all is well", answer(true, Certificate::Ok), false, ProbeLeg::None},
       {"passed through", answer(true, Certificate::None), true, ProbeLeg::None},

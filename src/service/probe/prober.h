@@ -63,6 +63,7 @@ class Prober {
   // Once; `seed` is for the jitter.
   void start(const ProbeSettings& settings, std::uint64_t seed);
   void stop();
+  void set_by_balancer(bool by_balancer) { settings_.by_balancer = by_balancer; }
   const ProbeState* state_of(std::uint64_t session) const;
 
  private:

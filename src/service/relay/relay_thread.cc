@@ -108,9 +108,8 @@ Status RelayThread::listen(const RelayPorts& ports) {
   if (!ports.tcp.empty()) {
     Address own = ports.tcp.front();
     if (own.ip.is_any()) own.ip = IpAddress::loopback4();
-    const bool by_balancer = std::ranges::any_of(
-        proxy_from_, [&own](const IpPrefix& p) { return p.contains(own.ip); });
-    prober_->start({probe_period_, own, by_balancer}, reset_secret_.size() + index_ + 1);
+    own_port_ = own;
+    prober_->start({probe_period_, own, is_balancer(own.ip)}, reset_secret_.size() + index_ + 1);
   }
   for (const Address& at : ports.udp) {
     io::UdpOptions options;
@@ -261,7 +260,13 @@ void RelayThread::set_link_tls(std::unique_ptr<LinkTls> tls) {
 
 // --- reload, drain, status -----------------------------------------------------------------------
 
+bool RelayThread::is_balancer(const IpAddress& ip) const {
+  return std::ranges::any_of(proxy_from_, [&ip](const IpPrefix& p) { return p.contains(ip); });
+}
+
 void RelayThread::reload(const RelaySettings& settings) {
+  proxy_from_ = settings.edge.proxy_from;
+  prober_->set_by_balancer(is_balancer(own_port_.ip));
   route::RouterTable fresh = make_table(settings);
   table_.relay_names = std::move(fresh.relay_names);
   table_.routes = std::move(fresh.routes);

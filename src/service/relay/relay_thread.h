@@ -150,6 +150,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   void broadcast(const NameChange& change);
   void check_drained();
   void on_drain_deadline();
+  bool is_balancer(const IpAddress& ip) const;
   static route::RouterTable make_table(const RelaySettings& settings);
 
   const std::uint32_t index_;
@@ -172,6 +173,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   std::optional<Prober> prober_;                  // of the tunnel's sessions
   const Duration probe_period_;
   std::vector<IpPrefix> proxy_from_;
+  Address own_port_;  // that probes go to
 
   io::Timer drain_deadline_;
   io::Timer drain_check_;

@@ -254,6 +254,7 @@ void Renewal::on_issued(const std::string& given) {
   trouble_.clear();
   metrics_.gauge("adit_acme_failures", "name=\"" + names_.front() + "\"").set(0);
   log_.info("acme.issued", {{"name", names_.front()}, {"not_after", leaf->not_after()}});
+  const std::int64_t half_left = (leaf->not_after() - now) / 2;
   if (covered() && leaf->not_before() > now) {
     // By our clock it is not valid yet, and there is one that is.
     next_from_ = leaf->not_before();
@@ -262,6 +263,8 @@ void Renewal::on_issued(const std::string& given) {
   } else if (Status taken = take(chain, std::move(*leaf)); !taken) {
     return on_failure({acme::FailureKind::Refused, std::move(taken).error(), std::nullopt});
   }
+  // Due at once by a clock that is ahead, or a lifetime of hours: not order after order.
+  renew_at_ = std::max(renew_at_, now + std::min(kRenewalsApartSeconds, half_left));
   if (!covered()) {  // other names since; an answer without them must not become a loop
     try_at_ = loop_.now() + kRefusedFirst;
   }

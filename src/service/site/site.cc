@@ -169,6 +169,7 @@ Site::Site(io::Loop& loop, Log& log, Metrics& metrics, Edge& edge, SiteDoor& doo
 Site::~Site() = default;
 
 void Site::bridge(io::Socket near, std::unique_ptr<flow::Duplex> far) {
+  if (bridges_.size() >= limits::kSiteVisitsMax) return;  // closes both
   bridges_.add(std::make_unique<SiteBridge>(*this, std::move(near), std::move(far)));
 }
 

@@ -58,6 +58,8 @@ void FlowChannel::send(link::FlowNumber flow, Bytes payload) {
   const auto found = boxes_.find(flow);
   CHECK(found != boxes_.end());
   Outbox& box = *found->second;
+  // IPv6 carries a little more than a record does.
+  if (payload.size() > limits::kDatagramPayloadMax) return dropped_queue_.add();
   if (box.waiting.size() >= limits::kFlowQueueDatagramsMax) drop_oldest(box);
   while (queued_bytes_ + payload.size() > limits::kFlowsQueueBytesMax && !box.waiting.empty())
     drop_oldest(box);

@@ -7,6 +7,10 @@ namespace adit::service {
 
 namespace {
 
+// Shorter ids are not looked for: whoever chose one could be the destination of others' packets,
+// which begin with the same bytes by chance.
+constexpr std::size_t kIdBytesMin = 8;
+
 using quic_initial::InitialReader;
 using quic_initial::LongHeader;
 using quic_initial::parse_long_header;
@@ -84,10 +88,11 @@ QuicPassage::Entry* QuicPassage::find(const Address& visitor,
   if (header) {
     const auto known = by_id_.find(quic::ConnectionId::of(header->dcid));
     if (known != by_id_.end()) return known->second;
-    // A connection of its own, whatever else is open at that address.
-    if (header->initial) return nullptr;
+    // A connection of its own, whatever else is open at that address. A first Initial has an id of
+    // at least this length (RFC 9000 §7.2); a later one may have a server's shorter one.
+    if (header->initial && header->dcid.size() >= kIdBytesMin) return nullptr;
   } else if (!datagram.empty()) {
-    for (std::size_t length = 1; length < ids_of_length_.size(); ++length) {
+    for (std::size_t length = kIdBytesMin; length < ids_of_length_.size(); ++length) {
       if (ids_of_length_[length] == 0 || datagram.size() <= length) continue;
       const auto known = by_id_.find(quic::ConnectionId::of(datagram.subspan(1, length)));
       if (known != by_id_.end()) return known->second;
@@ -149,7 +154,7 @@ bool QuicPassage::assemble(const quic::Path& path, std::uint8_t ecn, Bytes datag
   const AssemblyKey key{path.peer, quic::ConnectionId::of(header.dcid)};
   auto found = assemblies_.find(key);
   if (found == assemblies_.end()) {
-    if (!header.initial) return false;
+    if (!header.initial || header.dcid.size() < kIdBytesMin) return false;
     auto fresh = std::make_unique<Assembly>();
     fresh->path = path;
     fresh->dcid = key.second;
@@ -284,6 +289,7 @@ void QuicPassage::pin_address(Entry& entry, const Address& visitor) {
 }
 
 void QuicPassage::pin_id(Entry& entry, const quic::ConnectionId& id) {
+  if (id.length < kIdBytesMin) return;
   if (by_id_.size() >= limits::kPassedIdsMax || !by_id_.emplace(id, &entry).second) return;
   ++ids_of_length_[id.length];
   entry.ids.push_back(id);

@@ -117,8 +117,13 @@ void Tunnel::on_hello(RelayLink& link, const link::Hello& hello) {
 // An agent that opens link after link replaces its own, not others'.
 void Tunnel::bound_links_of(const crypto::KeyId& key, const RelayLink& newest) {
   std::vector<RelayLink*> same;
-  for (RelayLink* l : all_links_)
-    if (l != &newest && l->key() == key && l->state() != link::LinkState::Closed) same.push_back(l);
+  for (RelayLink* l : all_links_) {
+    // One that has not said what it wants may be a further connection of another.
+    const bool said = l->state() == link::LinkState::Granting ||
+                      l->state() == link::LinkState::Live ||
+                      l->state() == link::LinkState::Draining;
+    if (l != &newest && l->key() == key && said && !l->join()) same.push_back(l);
+  }
   for (std::size_t i = 0; same.size() - i >= limits_.links_per_key; ++i) {
     metrics_.counter("adit_links_replaced_total").add();
     log_.info("tunnel.links_per_key", {{"agent", key.text}, {"closed", "oldest"}});
@@ -275,7 +280,9 @@ void Tunnel::on_ports_bound(std::uint64_t number, const Status& bound) {
 
 void Tunnel::go_live(Pending pending) {
   RelaySession& session = *pending.session;
-  if (pending.link == nullptr) return fabric_.release(session.key().text, session.number());
+  // Gone, or on its way out: closed while the names were being claimed, for whatever reason.
+  if (pending.link == nullptr || pending.link->state() != link::LinkState::Granting)
+    return fabric_.release(session.key().text, session.number());
   RelayLink& link = *pending.link;
   sessions_.emplace(session.number(), std::move(pending.session));
   by_id_.emplace(session.id(), session.number());
@@ -361,6 +368,7 @@ void Tunnel::drop_session(std::uint64_t number, link::ResetCode) {
   std::unique_ptr<RelaySession> session = std::move(found->second);
   sessions_.erase(found);
   by_id_.erase(session->id());
+  probe_reached_.erase(number);
   metrics_.gauge("adit_sessions").set(static_cast<std::int64_t>(sessions_.size()));
   if (RelayLink* link = session->link()) link->leave_session();
   session->ended();
@@ -370,10 +378,11 @@ void Tunnel::drop_session(std::uint64_t number, link::ResetCode) {
 void Tunnel::end_session(std::uint64_t number) {
   if (const auto waiting = pending_.find(number); waiting != pending_.end()) {
     // It has the names for a while already, but not its ports yet.
-    RelayLink* link = waiting->second.link;
+    const Pending gone = std::move(waiting->second);
     pending_.erase(waiting);
-    if (link != nullptr)
-      link->close(link::CloseCode::Superseded, "the same key took its names over");
+    fabric_.release(gone.session->key().text, number);  // what the other has not taken
+    if (gone.link != nullptr)
+      gone.link->close(link::CloseCode::Superseded, "the same key took its names over");
     return;
   }
   const auto found = sessions_.find(number);
@@ -453,6 +462,7 @@ void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service)
   preamble.visitor = visitor.peer;
   preamble.local = visitor.local;
   preamble.sni = visitor.sni;
+  if (visitor.probe) probe_reached_[number] = loop_.now();
   preamble.visit = visitor.tag.id;
   preamble.probe = visitor.probe;
   edge_.journal().leads_to(visitor.tag, way_of(*found->second, service));
@@ -478,7 +488,7 @@ std::vector<ProbeTargets::Target> Tunnel::probe_targets() const {
   for (const auto& [number, session] : sessions_) {
     // A wildcard stands for no host; its session is probed by another name, or not.
     for (const GrantedName& n : session->names()) {
-      if (n.pattern.starts_with("*.")) continue;
+      if (n.pattern.starts_with("*.") || route::is_port_entry(n.pattern)) continue;
       out.push_back({number, n.pattern, session->state() == link::SessionState::Attached});
       break;
     }
@@ -491,6 +501,10 @@ void Tunnel::on_probes_lost(std::uint64_t number) {
   if (found == sessions_.end()) return;
   RelayLink* link = found->second->link();
   if (link == nullptr) return;
+  // A probe that never got here (no descriptors, say) tells nothing about the agent.
+  const auto reached = probe_reached_.find(number);
+  const Duration fresh = limits::kProbeDeadline + 1s;
+  if (reached == probe_reached_.end() || loop_.now() - reached->second > fresh) return;
   log_.warn("tunnel.link_unanswering", {{"agent", found->second->key().text},
                                         {"carrier", link->carrier().stats().name}});
   metrics_.counter("adit_links_unanswering_total").add();

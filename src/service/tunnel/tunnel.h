@@ -142,6 +142,7 @@ class Tunnel final : public ProbeTargets, private PortVisitors {
   std::unordered_map<std::string, std::uint64_t> by_id_;
   std::map<std::uint64_t, Pending> pending_;
   std::vector<RelayLink*> all_links_;
+  std::unordered_map<std::uint64_t, Instant> probe_reached_;  // a session's stream, last
   std::vector<RelayLink*> joining_;  // to be decided in the next turn
   io::Task join_task_;
   std::vector<IpAddress> port_addresses_;
