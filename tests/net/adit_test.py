@@ -27,6 +27,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 ADIT = os.environ.get("ADIT_BIN") or os.path.join(ROOT, "build", "adit")
 
 
+# What a sanitizer does at a program's end (ptrace) is what the sandbox is there to forbid.
+UNSANDBOXED = {}
+if (os.environ.get("ADIT_FLAVOUR") in ("asan", "tsan") and
+        os.path.basename(sys.argv[0]) != "t_sandbox"):
+    UNSANDBOXED = {"ADIT_RELAY_SANDBOX": "off", "ADIT_AGENT_SANDBOX": "off"}
+
+
 # --- processes ---
 
 
@@ -39,7 +46,8 @@ class Process:
                                                                              "ADIT_AGENT_"))}
         with open(self.out_path, "ab") as out, open(self.log_path, "ab") as log:
             self.child = subprocess.Popen(self.line, stdin=subprocess.DEVNULL, stdout=out,
-                                          stderr=log, env={**variables, **(environment or {})})
+                                          stderr=log,
+                                          env={**variables, **UNSANDBOXED, **(environment or {})})
         self.may_end = False
         lab.processes.append(self)
 
@@ -209,7 +217,7 @@ def agent_id(state):
 
 def run_adit(*arguments, code=0, environment=None, patience=None):
     """adit ARGUMENTS, to its end."""
-    variables = {**os.environ, **(environment or {})}
+    variables = {**os.environ, **UNSANDBOXED, **(environment or {})}
     done = subprocess.run([ADIT, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, env=variables, timeout=patience or PATIENCE, check=False)
     if code is not None and done.returncode != code:
