@@ -18,9 +18,9 @@ using quic_initial::parse_long_header;
 // A server changes its id once, at its first packet, or twice with a Retry; what a peer sees beyond
 // that is encrypted.
 constexpr std::size_t kIdsPerFlowMax = 8;
-// Of a client that a NAT moves again and again.
-constexpr std::size_t kAddressesPerFlowMax = 8;
-constexpr Duration kSettled = 1s;
+// Of a client that a NAT moves again and again: what it left within ClientPlace::kSettled has to be
+// among them.
+constexpr std::size_t kAddressesPerFlowMax = 64;
 
 }  // namespace
 
@@ -118,17 +118,12 @@ void QuicPassage::pass(Entry& entry, const quic::Path& path, std::uint8_t ecn, B
   // Only an established connection moves, by what nobody could write who has not seen its packets:
   // a long header's id is the client's own choice, or has just been shown to it in the clear.
   const bool is_short = !datagram.empty() && (datagram[0] & 0x80) == 0;
-  // What the network has held back from an address that it left a moment ago is no way back: the
-  // answers would go there, and who only waits for them sends nothing that would mend it.
-  const auto before = std::ranges::find(entry.addresses, path.peer);
-  const bool late = before != entry.addresses.end() && loop_.now() < entry.moved + kSettled;
-  if (entry.visitor != path.peer && is_short && !late) {
+  const bool known = std::ranges::find(entry.addresses, path.peer) != entry.addresses.end();
+  if (entry.client.hear(path.peer, known, is_short, loop_.now())) {
     rebound_.add();
     pin_address(entry, path.peer);
-    entry.visitor = path.peer;
-    entry.moved = loop_.now();
   }
-  if (entry.visitor == path.peer) entry.local = path.local;
+  if (entry.client.at() == path.peer) entry.local = path.local;
   if (entry.flows != nullptr) return entry.flows->send(entry.flow, datagram);
   entry.upstream->send(datagram);
 }
@@ -144,7 +139,8 @@ void QuicPassage::answer(Entry& entry, Bytes payload) {
       context_.fabric.share_id(context_.port, id);
     }
   }
-  send_(entry.visitor, entry.local, payload);
+  send_(entry.client.at(), entry.local, payload);
+  if (const auto also = entry.client.also(loop_.now())) send_(*also, entry.local, payload);
 }
 
 // --- hellos --------------------------------------------------------------------------------------
@@ -239,7 +235,8 @@ void QuicPassage::go_on(Assembly& assembly, const std::optional<Way>& way, bool 
 QuicPassage::Entry* QuicPassage::open(const Assembly& assembly, const Way& way, bool stray) {
   if (entries_.size() >= limits::kPassedFlowsMax) return nullptr;
   auto entry = std::make_unique<Entry>(*this);
-  entry->visitor = assembly.path.peer;
+  const Address visitor = assembly.path.peer;
+  entry->client = ClientPlace(visitor);
   entry->local = assembly.path.local;
   if (way.upstream) {
     entry->upstream.emplace(loop_, context_.resolver, *way.upstream, dropped_,
@@ -248,9 +245,9 @@ QuicPassage::Entry* QuicPassage::open(const Assembly& assembly, const Way& way, 
     if (stray) return nullptr;
     entry->thread = way.owner.thread;
   } else {
-    RelayFlows* flows = context_.tunnel.flows_for(way.owner.session, entry->visitor);
+    RelayFlows* flows = context_.tunnel.flows_for(way.owner.session, visitor);
     if (flows == nullptr) return nullptr;
-    const auto number = flows->open(link::FlowOpen{way.owner.service, entry->visitor, entry->local,
+    const auto number = flows->open(link::FlowOpen{way.owner.service, visitor, entry->local,
                                                    assembly.reader.hello().sni},
                                     static_cast<FlowSink&>(*entry));
     if (!number) return nullptr;
@@ -259,7 +256,7 @@ QuicPassage::Entry* QuicPassage::open(const Assembly& assembly, const Way& way, 
   }
   passed_.add();
   Entry& pinned = pin(std::move(entry));
-  pin_address(pinned, pinned.visitor);
+  pin_address(pinned, visitor);
   if (assembly.dcid.length > 0) pin_id(pinned, assembly.dcid);
   return &pinned;
 }
@@ -279,10 +276,9 @@ QuicPassage::Entry& QuicPassage::pin(std::unique_ptr<Entry> entry) {
 
 void QuicPassage::pin_address(Entry& entry, const Address& visitor) {
   Entry*& at = by_address_[visitor];
-  if (at == &entry) return;
   if (at != nullptr) std::erase(at->addresses, visitor);
   at = &entry;
-  entry.addresses.push_back(visitor);
+  entry.addresses.push_back(visitor);  // also where it was known: the oldest are forgotten
   if (entry.addresses.size() <= kAddressesPerFlowMax) return;
   by_address_.erase(entry.addresses.front());
   entry.addresses.erase(entry.addresses.begin());

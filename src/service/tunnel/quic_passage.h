@@ -24,6 +24,7 @@
 #include "proto/quic/connection_id.h"
 #include "proto/quic_initial/initial_reader.h"
 #include "route/router.h"
+#include "service/tunnel/client_place.h"
 #include "service/tunnel/fabric.h"
 #include "service/tunnel/relay_flows.h"
 #include "service/tunnel/tunnel.h"
@@ -78,10 +79,11 @@ class QuicPassage {
     RelayFlows* flows = nullptr;
     link::FlowNumber flow;
     std::optional<UdpClient> upstream;
-    Address visitor, local;  // as of the last datagram
+    ClientPlace client;
+    Address local;  // as of the last datagram
     std::vector<Address> addresses;
     std::vector<quic::ConnectionId> ids;
-    Instant active, moved;
+    Instant active;
   };
   // A client whose hello is not whole yet.
   struct Assembly final : ListNode<Assembly> {
