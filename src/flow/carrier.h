@@ -63,7 +63,7 @@ struct CarrierStats {
   Address peer;
   Duration rtt{};
   std::uint64_t bytes_sent = 0, bytes_received = 0, packets_lost = 0;
-  // As much is under way as congestion control lets be; false where the kernel decides it.
+  // Congestion control let less go than there was; false where the kernel decides it.
   bool held_up = false;
 };
 

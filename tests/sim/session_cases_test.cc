@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "proto/link/frames.h"
 #include "proto/link/messages.h"
+#include "service/tunnel/join_export.h"
 #include "service/tunnel/session.h"
 #include "sim/sim_host.h"
 #include "sim/sim_loop.h"
@@ -94,8 +95,9 @@ class ScriptedCarrier final : public flow::Carrier {
   }
   ByteVector peer_spki_der() const override { return {}; }
   Result<ByteVector> export_keying_material(std::string_view, std::size_t n) const override {
-    return ByteVector(n);
+    return ByteVector(n, exported);
   }
+  std::uint8_t exported = 0;
   flow::CarrierStats stats() const override { return {}; }
   void close(std::uint64_t, std::string_view) override { closed = true; }
 
@@ -561,6 +563,21 @@ TEST_F(SessionCase, EndsThatOutliveTheSession) {
   end->finish();
   settle();
   end->abort();
+}
+
+// The session moved to another link while a further connection of the old one was on its way: the
+// proof that it brings is none for the new one.
+TEST_F(SessionCase, JoinThatAMoveOvertookProvesNothing) {
+  ScriptedCarrier connection, left, taken;
+  connection.exported = 1;
+  left.exported = 2;
+  taken.exported = 3;
+  const auto proven = service::join_export(connection, left);
+  const auto asked = service::join_export(connection, taken);
+  ASSERT_TRUE(proven && asked);
+  EXPECT_NE(*proven, *asked);
+  EXPECT_NE(*proven, *service::join_export(taken, left));
+  EXPECT_EQ(*proven, *service::join_export(connection, left));
 }
 
 }  // namespace

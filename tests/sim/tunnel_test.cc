@@ -336,10 +336,10 @@ TEST(Tunnel, LeavesQuicWhereItBringsLittle) {
   for (const bool upload : {false, true}) {
     World world(36);
     TunnelWorld t(world);
-    ASSERT_TRUE(t.start());
-    EXPECT_EQ(carrier_of(t), "quic");
     LinkModel model{.delay = 20ms, .bandwidth = 20'000'000};
     world.set_link(t.relay_host, t.agent_host, model);
+    ASSERT_TRUE(t.start());
+    EXPECT_EQ(carrier_of(t), "quic");
     const std::uint64_t bytes = 200'000'000;
     const std::size_t visit = upload ? t.visit(0, bytes, 0) : t.visit(0, 0, bytes);
     const std::size_t held = t.visit(1, 10, 10, true);

@@ -92,7 +92,9 @@ struct Goaway {
 
 struct Join {
   std::string session;
-  ByteVector proof;  // as of a resumption, over the export of this connection by kJoinLabel
+  // As of a resumption, over the exports by kJoinLabel of this connection and of the link's first:
+  // one that arrives when the session is elsewhere belongs to nothing.
+  ByteVector proof;
 };
 
 ByteVector to_json(const Hello& m);

@@ -86,7 +86,8 @@ struct PathStats {
   std::uint64_t packets_lost = 0;                    // of those with stream data
   std::uint64_t bytes_in_flight = 0;
   std::uint64_t congestion_window_bytes = 0;
-  bool held_up = false;  // the window was full when something was last to be sent
+  // When last asked what to send: window or pacing let less through than there was.
+  bool held_up = false;
 };
 
 class Connection {

@@ -121,8 +121,11 @@ Outgoing Connection::Impl::drain(MutableBytes buffer, Instant now) {
     held->ecn = info.ecn;
     break;
   }
+  // By the window, or by the pacing, which is what BBR goes by: there is more, and the peer would
+  // take it.
   if (phase == Phase::Open)
-    held_up = ngtcp2_conn_get_cwnd_left(conn.get()) < kPacketBytesUsual;
+    held_up = ngtcp2_conn_get_cwnd_left(conn.get()) < kPacketBytesUsual ||
+              (streams.first_ready() != nullptr && ngtcp2_conn_get_max_data_left(conn.get()) > 0);
   if (wrote && phase == Phase::Open) {
     ngtcp2_conn_update_pkt_tx_time(conn.get(), timestamp(now));
     ngtcp2_conn_info sent;

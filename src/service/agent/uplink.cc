@@ -6,6 +6,7 @@
 #include "crypto/certificate.h"
 #include "crypto/digest.h"
 #include "crypto/key.h"
+#include "service/tunnel/join_export.h"
 
 namespace adit::service {
 
@@ -396,11 +397,11 @@ Result<link::Join> Uplink::make_join(UplinkLink& link, flow::H2Link& connection)
   if (!session_ || session_of(link) == nullptr) return Error{0, "no session"};
   if (connection.peer_spki_der() != link.carrier().peer_spki_der())
     return Error{0, "another relay answers there"};
-  auto exported = connection.export_keying_material(link::kJoinLabel, link::kResumeExportBytes);
-  if (!exported) return std::move(exported).error();
+  auto both = join_export(connection, link.carrier());
+  if (!both) return std::move(both).error();
   link::Join join;
   join.session = session_id_;
-  const auto proof = crypto::hmac_sha256(secret_, *exported);
+  const auto proof = crypto::hmac_sha256(secret_, *both);
   join.proof.assign(proof.begin(), proof.end());
   return join;
 }

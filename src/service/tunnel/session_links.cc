@@ -83,6 +83,7 @@ Status Session::resume(const Offsets& listed) {
 
 void Session::attached_to(flow::Carrier& carrier) {
   carrier_ = &carrier;
+  strain_.begin(loop_.now());
   if (flows_ != nullptr) flows_->attach(carrier);
   for (auto& [number, stream] : streams_) {
     // An ACK that did not get out on the lost link; HELLO and WELCOME have told the same, but only

@@ -39,6 +39,25 @@ TEST(Strain, AWindowThatWasOnceNotFullBeginsAnew) {
   EXPECT_FALSE(d.run(10s, false, 1000));
 }
 
+TEST(Strain, ACarrierThatStillGrowsIsLetBe) {
+  Driver d;
+  EXPECT_FALSE(d.run(1s, true, 50'000));
+  EXPECT_FALSE(d.run(1s, true, 100'000));
+  EXPECT_FALSE(d.run(1s, true, 200'000));
+  EXPECT_EQ(d.run(1200ms, true, 200'000), 200'000u);  // it does not grow any more
+}
+
+TEST(Strain, ANewCarrierHasTwoSeconds) {
+  Driver d;
+  d.strain.begin(d.now);
+  for (Instant end = d.now + 2s; d.now < end; d.now = d.now + 50ms)
+    EXPECT_FALSE(d.strain.due(d.now));
+  d.now = d.now + 100ms;
+  EXPECT_TRUE(d.strain.due(d.now));
+  EXPECT_FALSE(d.run(1900ms, true, 1000));
+  EXPECT_TRUE(d.run(600ms, true, 1000));
+}
+
 TEST(Strain, SamplesFarApartSayNothing) {
   Driver d;
   EXPECT_FALSE(d.run(20s, true, 1000, 1500ms));

@@ -6,6 +6,7 @@
 #include "flow/h2_pool.h"
 #include "flow/tcp_stream.h"
 #include "flow/tls_stream.h"
+#include "service/tunnel/join_export.h"
 #include "service/tunnel/wanted_services.h"
 
 namespace adit::service {
@@ -187,8 +188,8 @@ bool Tunnel::join(RelayLink& link) {
   if (known == by_id_.end() || link.state() == link::LinkState::Closed) return false;
   RelaySession& session = *sessions_.at(known->second);
   if (session.key() != link.key() || session.link() == nullptr) return false;
-  auto exported = link.carrier().export_keying_material(link::kJoinLabel, link::kResumeExportBytes);
-  if (!exported || !session.proves(link.join()->proof, *exported)) return false;
+  const auto both = join_export(link.carrier(), session.link()->carrier());
+  if (!both || !session.proves(link.join()->proof, *both)) return false;
   auto connection = link.leave_connection();
   std::erase(all_links_, &link);
   links_.erase(link);
