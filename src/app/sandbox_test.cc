@@ -179,6 +179,8 @@ TEST_F(Sandbox, TheStateFolderBecomesTheUsers) {
   const User user{"somebody", 4321, 4322, {}};
   fs::create_symlink(folder_ / "other/secret", folder_ / "state/link");
   fs::create_hard_link(folder_ / "other/secret", folder_ / "state/second");
+  fs::create_directory_symlink(folder_ / "other", folder_ / "state/folder");
+  fs::create_directories(folder_ / "state/a/b");
   ASSERT_TRUE(give_folder(folder_ / "state", user));
   const auto owner = [&](const char* path) {
     struct stat s {};
@@ -187,7 +189,8 @@ TEST_F(Sandbox, TheStateFolderBecomesTheUsers) {
   };
   EXPECT_EQ(owner("state"), 4321u);
   EXPECT_EQ(owner("state/known"), 4321u);
-  EXPECT_EQ(owner("other/secret"), 0u);  // neither by the link nor by its second name
+  EXPECT_EQ(owner("state/a/b"), 4321u);
+  EXPECT_EQ(owner("other/secret"), 0u);  // neither by a link nor by its second name
   EXPECT_TRUE(give_folder(folder_ / "absent", user));
 }
 

@@ -1,5 +1,6 @@
 #include "app/users.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/stat.h>
@@ -8,16 +9,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
 
 namespace adit::app {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::size_t kFileBytesMax = std::size_t{4} << 20;
 constexpr std::size_t kEntriesMax = 10'000;  // of a state folder; one has a dozen
@@ -63,16 +62,51 @@ bool is_member(std::string_view list, std::string_view name) {
   return false;
 }
 
-// A link is never followed.
-Status give_entry(int folder, const char* name, const User& user) {
-  struct stat s {};
-  if (::fstatat(folder, name, &s, AT_SYMLINK_NOFOLLOW) != 0) return {};
-  if (s.st_uid != 0 || s.st_nlink == 0) return {};
-  const bool single = (S_ISREG(s.st_mode) || S_ISSOCK(s.st_mode)) && s.st_nlink == 1;
-  if (!S_ISDIR(s.st_mode) && !single) return {};
-  if (::fchownat(folder, name, user.id, user.group, AT_SYMLINK_NOFOLLOW) == 0) return {};
-  return errno_error(errno, "chown").with(name);
-}
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+
+// What is handed over step by step by descriptors, never by a path: who owns a folder already might
+// put a link into its place meanwhile.
+struct HandOver {
+  const User& user;
+  std::size_t entries = 0;
+
+  // The folder itself and what is in it; takes the descriptor.
+  Status folder(int fd, int depth) {
+    const std::unique_ptr<DIR, CloseFolder> open(::fdopendir(fd));
+    if (open == nullptr) {
+      const int error = errno;
+      ::close(fd);
+      return errno_error(error, "fdopendir");
+    }
+    struct stat s {};
+    if (::fstat(fd, &s) != 0) return errno_error(errno, "fstat");
+    if (s.st_uid == 0 && ::fchown(fd, user.id, user.group) != 0) return errno_error(errno, "chown");
+    while (const dirent* each = ::readdir(open.get())) {
+      const std::string_view name = each->d_name;
+      if (name == "." || name == "..") continue;
+      if (++entries > kEntriesMax) return Error{E2BIG, "too many files to hand over"};
+      if (auto ok = entry(fd, each->d_name, depth); !ok) return std::move(ok).with(each->d_name);
+    }
+    return {};
+  }
+
+  // A link is never followed.
+  Status entry(int in, const char* name, int depth) {
+    struct stat s {};
+    if (::fstatat(in, name, &s, AT_SYMLINK_NOFOLLOW) != 0) return {};
+    if (S_ISDIR(s.st_mode)) {
+      if (depth >= kDepthMax) return {};
+      const int fd = ::openat(in, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+      return fd < 0 ? Status{} : folder(fd, depth + 1);  // it has just gone
+    }
+    const bool single = (S_ISREG(s.st_mode) || S_ISSOCK(s.st_mode)) && s.st_nlink == 1;
+    if (s.st_uid != 0 || !single) return {};
+    if (::fchownat(in, name, user.id, user.group, AT_SYMLINK_NOFOLLOW) == 0) return {};
+    return errno_error(errno, "chown");
+  }
+};
 
 }  // namespace
 
@@ -106,16 +140,10 @@ std::string user_name(uid_t id) {
 }
 
 Status give_folder(const std::string& path, const User& user) {
-  std::error_code error;
-  if (path.empty() || !fs::is_directory(path, error)) return {};
-  if (auto ok = give_entry(AT_FDCWD, path.c_str(), user); !ok) return ok;
-  std::size_t entries = 0;
-  fs::recursive_directory_iterator at(path, error);
-  for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
-    if (++entries > kEntriesMax) return Error{E2BIG, path + ": too many files to hand over"};
-    if (at.depth() >= kDepthMax) at.disable_recursion_pending();
-    if (auto ok = give_entry(AT_FDCWD, at->path().c_str(), user); !ok) return ok;
-  }
+  if (path.empty()) return {};
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return {};
+  if (auto ok = HandOver{user}.folder(fd, 0); !ok) return std::move(ok).with(path);
   return {};
 }
 
