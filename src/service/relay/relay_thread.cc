@@ -80,7 +80,7 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
   tunnel_.emplace(loop, log, metrics_, settings.tunnel, make_access(settings), table_,
                   settings.public_port, edge_, static_cast<Fabric&>(*this), tls.h2);
   if (index == 0) authority_.emplace();
-  prober_.emplace(loop, log, metrics_, static_cast<ProbeTargets&>(*tunnel_));
+  prober_.emplace(loop, log, metrics_, static_cast<ProbeTargets&>(tunnel_->visits()));
 }
 
 // Visitors first: their pumps end streams of the sessions. Then links, then the ports they are sent
@@ -197,7 +197,7 @@ void RelayThread::hand_over(std::uint32_t thread, Visitor visitor, const std::st
              // A name that moved on meanwhile is served as gone: visitors are not chased around.
              Visitor landed = bare.land(t.loop_);
              t.edge_.adopt(landed, pattern);
-             t.tunnel_->serve(std::move(landed), here ? owner->session : 0,
+             t.tunnel_->visits().serve(std::move(landed), here ? owner->session : 0,
                               here ? owner->service : ServiceNumber{0});
            });
   if (!posted) metrics_.counter("adit_messages_dropped_total").add();
@@ -216,7 +216,7 @@ void RelayThread::hand_over_link(std::uint32_t thread, Visitor agent) {
 void RelayThread::link_inside(std::unique_ptr<flow::Duplex> stream, const Address& peer,
                               const std::string& sni, std::optional<std::uint32_t> thread) {
   if (!thread || *thread == index_ || *thread >= count())
-    return tunnel_->link_over(std::move(stream), "ws", peer, sni);
+    return tunnel_->links().accept(std::move(stream), "ws", peer, sni);
   auto pair = loop_.stream_pair();
   if (!pair) return log_.error("site.hand_over", {{"what", pair.error().what}});
   Visitor far{std::move(pair->second), peer, {}, sni, {}};
@@ -251,7 +251,7 @@ bool RelayThread::challenge(Visitor& visitor, const std::string& name) {
 
 // The library counts a context's references, so links that are up do not miss theirs.
 void RelayThread::set_link_tls(std::unique_ptr<LinkTls> tls) {
-  tunnel_->set_h2_tls(tls->h2);
+  tunnel_->links().set_tls(tls->h2);
   site_.set_tls(tls->site);
   for (auto& port : ports_) port->set_tls(tls->quic);
   tls_ = tls.get();
@@ -288,16 +288,17 @@ void RelayThread::drain(Duration deadline, Delegate<void()> drained) {
 
 void RelayThread::check_drained() {
   // A visitor may be gone whose last bytes are not with the agent yet.
-  if (!edge_.idle() || tunnel_->streams() > 0) return drain_check_.set(loop_.now() + kDrainCheck);
+  if (!edge_.idle() || tunnel_->sessions().streams() > 0)
+    return drain_check_.set(loop_.now() + kDrainCheck);
   on_drain_deadline();
 }
 
 void RelayThread::on_drain_deadline() {
   drain_check_.stop();
   drain_deadline_.stop();
-  if (!edge_.idle() || tunnel_->streams() > 0)
+  if (!edge_.idle() || tunnel_->sessions().streams() > 0)
     log_.warn("relay.drain_deadline",
-              {{"visitors", edge_.forwarded()}, {"streams", tunnel_->streams()}});
+              {{"visitors", edge_.forwarded()}, {"streams", tunnel_->sessions().streams()}});
   site_.abort_all();
   edge_.abort_all();
   tunnel_->close_all();
@@ -326,13 +327,13 @@ Forecast RelayThread::forecast(std::string_view name) {
     const route::NameOwner* owner = table_.agents.owner_of(agent->key);
     if (owner == nullptr) return out;
     out.decisive = owner->thread == index_;
-    out.served = out.decisive && tunnel_->forecast(*owner, out.facts);
+    out.served = out.decisive && tunnel_->visits().forecast(*owner, out.facts);
     if (!out.decisive)
       out.facts.push_back("agent " + owner->key_id + " on thread " + std::to_string(owner->thread));
   } else if (const auto* fixed = std::get_if<route::StaticRoute>(&destination)) {
     out.served = edge_.forecast(fixed->index, out.facts);
   } else if (std::holds_alternative<route::NoMatch>(destination)) {
-    tunnel_->forecast_absent(name, out.facts);
+    tunnel_->visits().forecast_absent(name, out.facts);
   }
   return out;
 }
@@ -342,8 +343,8 @@ ThreadStatus RelayThread::status() const {
   out.thread = index_;
   out.half_open = edge_.half_open();
   out.forwarded = edge_.forwarded();
-  out.links = tunnel_->links();
-  for (const auto& [number, session] : tunnel_->session_table()) {
+  out.links = tunnel_->links().size();
+  for (const auto& [number, session] : tunnel_->sessions().all()) {
     ThreadStatus::Agent a;
     a.key_id = session->key().text;
     a.state = link::name(session->state());

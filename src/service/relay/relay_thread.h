@@ -135,7 +135,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   void share_id(std::size_t port, const quic::ConnectionId& id) override;
 
   void visit(Visitor visitor, const std::string& pattern) override {
-    tunnel_->visit(std::move(visitor), pattern);
+    tunnel_->visits().visit(std::move(visitor), pattern);
   }
   void link(Visitor agent, std::optional<std::uint32_t> thread) override {
     tunnel_->link(std::move(agent), thread);

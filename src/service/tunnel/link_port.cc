@@ -86,7 +86,7 @@ void LinkPort::send_passed(const Address& peer, const Address& local, Bytes data
 }
 
 void LinkPort::sort_ours(const quic::Path& path, std::uint8_t ecn, Bytes datagram, bool stray) {
-  const bool busy = tunnel_.unauthenticated_links() > limits::kUnauthenticatedLinksMax / 4;
+  const bool busy = tunnel_.links().unauthenticated() > limits::kUnauthenticatedLinksMax / 4;
   quic::Verdict verdict = endpoint_.sort(path, datagram, busy, loop_.now());
   if (const auto* mine = std::get_if<quic::ForConnection>(&verdict)) {
     links_.at(mine->connection)->feed(path, ecn, datagram, 0);
@@ -106,7 +106,7 @@ void LinkPort::sort_ours(const quic::Path& path, std::uint8_t ecn, Bytes datagra
 }
 
 void LinkPort::accept(const quic::Path& path, std::uint8_t ecn, Bytes datagram) {
-  if (!tunnel_.has_room()) return unroutable_.add();
+  if (!tunnel_.links().has_room()) return unroutable_.add();
   auto connection = quic::Connection::accept(
       *tls_, datagram, path, settings_, static_cast<std::uint8_t>(fabric_.index()), loop_.now());
   if (!connection) return unroutable_.add();
@@ -118,7 +118,7 @@ void LinkPort::accept(const quic::Path& path, std::uint8_t ecn, Bytes datagram) 
   flow::QuicLink* port_link = link.get();
   links_[raw] = port_link;
   endpoint_.add(*raw);
-  tunnel_.add_link(std::move(link));
+  tunnel_.links().add(std::move(link));
   port_link->feed(path, ecn, datagram, 0);
 }
 

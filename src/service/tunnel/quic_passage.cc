@@ -245,7 +245,7 @@ QuicPassage::Entry* QuicPassage::open(const Assembly& assembly, const Way& way, 
     if (stray) return nullptr;
     entry->thread = way.owner.thread;
   } else {
-    RelayFlows* flows = context_.tunnel.flows_for(way.owner.session, visitor);
+    RelayFlows* flows = context_.tunnel.visits().flows_for(way.owner.session, visitor);
     if (flows == nullptr) return nullptr;
     const auto number = flows->open(link::FlowOpen{way.owner.service, visitor, entry->local,
                                                    assembly.reader.hello().sni},

@@ -163,7 +163,7 @@ void RelayLink::on_datagram(Bytes datagram) {
 void RelayLink::on_path_changed(const Address& peer) { tunnel_.path_changed(*this, peer); }
 
 void RelayLink::settle() {
-  if (!std::exchange(settled_, true)) tunnel_.on_settled(*this);
+  if (!std::exchange(settled_, true)) tunnel_.links().settled(*this);
 }
 
 void RelayLink::on_down(const flow::CarrierDown& down) {

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "flow/h2_pool.h"
+#include "flow/h2_link.h"
 #include "flow/tcp_stream.h"
-#include "flow/tls_stream.h"
 #include "service/tunnel/join_export.h"
 #include "service/tunnel/wanted_services.h"
 
@@ -20,63 +19,23 @@ Tunnel::Tunnel(io::Loop& loop, Log& log, Metrics& metrics, const TunnelLimits& l
       metrics_(metrics),
       limits_(limits),
       access_(std::move(access)),
-      table_(table),
       public_port_(public_port),
-      edge_(edge),
       fabric_(fabric),
-      h2_tls_(&h2_tls),
       next_session_((std::uint64_t{fabric.index()} << 48) + 1),
+      links_(*this, loop, log, metrics, h2_tls),
+      visits_({loop, log, metrics, sessions_, access_, table, edge, fabric}),
       join_task_(Delegate<void()>::to<&Tunnel::decide_joins>(this)) {}
 
 Tunnel::~Tunnel() {
-  for (RelayLink* link : all_links_) link->leave_session();
-}
-
-RelayLink& Tunnel::add_link(std::unique_ptr<flow::Carrier> carrier) {
-  metrics_.counter("adit_links_total").add();
-  ++unauthenticated_;
-  RelayLink& link = links_.add(std::make_unique<RelayLink>(
-      *this, std::move(carrier), loop_.now() + limits::kLinkHandshakeDeadline));
-  all_links_.push_back(&link);
-  metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
-  return link;
+  for (RelayLink* link : links_.all()) link->leave_session();
 }
 
 void Tunnel::link(Visitor agent, std::optional<std::uint32_t> thread) {
   if (thread && *thread != fabric_.index() && *thread < fabric_.count())
     return fabric_.hand_over_link(*thread, std::move(agent));
-  link_over(std::make_unique<flow::TcpStream>(loop_, std::move(agent.socket),
-                                              std::move(agent.early)),
-            agent.inside_websocket ? "ws" : "h2", agent.peer, agent.sni);
-}
-
-void Tunnel::link_over(std::unique_ptr<flow::Duplex> stream, std::string_view carrier,
-                       const Address& peer, const std::string& sni) {
-  const auto unproven = unproven_tcp_.find(peer.ip);
-  const bool too_many = unproven != unproven_tcp_.end() &&
-                        unproven->second >= limits::kUnauthenticatedLinksPerAddressMax;
-  if (!has_room() || too_many) {
-    metrics_.counter("adit_links_refused_total", "code=\"busy\"").add();
-    return;  // closes it
-  }
-  auto session = crypto::TlsSession::server(*h2_tls_);
-  if (!session) return log_.error("tunnel.tls", {{"what", session.error().what}});
-  ++unproven_tcp_[peer.ip];
-  h2::Settings settings;
-  settings.stream_window_bytes = limits::kStreamWindowBytes;
-  settings.connection_window_bytes = limits::kLinkWindowBytes;
-  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(stream), std::move(*session));
-  auto connection = std::make_unique<flow::H2Link>(loop_, std::move(tls), carrier, peer,
-                                                   h2::Connection::Role::Client, settings,
-                                                   sni.empty() ? "adit" : sni);
-  add_link(std::make_unique<flow::H2Pool>(std::move(connection)));
-}
-
-void Tunnel::on_settled(RelayLink& link) {
-  --unauthenticated_;
-  const auto found = unproven_tcp_.find(link.carrier().stats().peer.ip);
-  if (link.carrier().stats().name == "quic" || found == unproven_tcp_.end()) return;
-  if (--found->second == 0) unproven_tcp_.erase(found);
+  links_.accept(std::make_unique<flow::TcpStream>(loop_, std::move(agent.socket),
+                                                  std::move(agent.early)),
+                agent.inside_websocket ? "ws" : "h2", agent.peer, agent.sni);
 }
 
 // --- admission -----------------------------------------------------------------------------------
@@ -110,33 +69,15 @@ void Tunnel::on_hello(RelayLink& link, const link::Hello& hello) {
                   "this relay does not know the key; its operator admits it with: adit allow " + id,
                   false);
   }
-  bound_links_of(link.key(), link);
+  links_.bound(link, limits_.links_per_key);
   if (hello.resume && try_resume(link, hello)) return;
   start_session(link, hello);
 }
 
-// An agent that opens link after link replaces its own, not others'.
-void Tunnel::bound_links_of(const crypto::KeyId& key, const RelayLink& newest) {
-  std::vector<RelayLink*> same;
-  for (RelayLink* l : all_links_) {
-    // One that has not said what it wants may be a further connection of another.
-    const bool said = l->state() == link::LinkState::Granting ||
-                      l->state() == link::LinkState::Live ||
-                      l->state() == link::LinkState::Draining;
-    if (l != &newest && l->key() == key && said && !l->join()) same.push_back(l);
-  }
-  for (std::size_t i = 0; same.size() - i >= limits_.links_per_key; ++i) {
-    metrics_.counter("adit_links_replaced_total").add();
-    log_.info("tunnel.links_per_key", {{"agent", key.text}, {"closed", "oldest"}});
-    same[i]->close(link::CloseCode::Superseded, "more links than one key may have");
-  }
-}
-
 bool Tunnel::try_resume(RelayLink& link, const link::Hello& hello) {
-  const auto known = by_id_.find(hello.resume->session);
-  if (known == by_id_.end()) return false;
-  RelaySession& session = *sessions_.at(known->second);
-  if (session.key() != link.key()) return false;
+  RelaySession* const known = sessions_.find_id(hello.resume->session);
+  if (known == nullptr || known->key() != link.key()) return false;
+  RelaySession& session = *known;
   auto exported =
       link.carrier().export_keying_material(link::kResumeLabel, link::kResumeExportBytes);
   if (!exported || !session.proves(hello.resume->proof, *exported)) {
@@ -184,21 +125,26 @@ void Tunnel::decide_joins() {
 
 // True: its connection is the other link's, and `link` is destroyed.
 bool Tunnel::join(RelayLink& link) {
-  const auto known = by_id_.find(link.join()->session);
-  if (known == by_id_.end() || link.state() == link::LinkState::Closed) return false;
-  RelaySession& session = *sessions_.at(known->second);
+  RelaySession* const known = sessions_.find_id(link.join()->session);
+  if (known == nullptr || link.state() == link::LinkState::Closed) return false;
+  RelaySession& session = *known;
   if (session.key() != link.key() || session.link() == nullptr) return false;
   const auto both = join_export(link.carrier(), session.link()->carrier());
   if (!both || !session.proves(link.join()->proof, *both)) return false;
   auto connection = link.leave_connection();
-  std::erase(all_links_, &link);
-  links_.erase(link);
-  metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
+  links_.remove(link);
   // One too many, or for a link over QUIC: it goes, and the agent sees it closed.
   if (connection == nullptr || !session.link()->carrier().add_connection(std::move(connection)))
     return true;
   metrics_.counter("adit_link_connections_joined_total").add();
   return true;
+}
+
+FlowLimits Tunnel::flow_limits_of(const route::AgentGrant* grant) const {
+  FlowLimits out = limits_.flows;
+  if (grant != nullptr && grant->flows_max)
+    out.flows_max = std::min(out.flows_max, *grant->flows_max);
+  return out;
 }
 
 void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
@@ -231,7 +177,7 @@ void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
   if (!wanted.ports.empty()) {
     listeners = std::make_unique<PortListeners>(
         loop_, number, wanted.ports, port_addresses_, pending.session->flows(),
-        static_cast<PortVisitors&>(*this), metrics_);
+        static_cast<PortVisitors&>(visits_), metrics_);
   }
   pending.session->set_ports(std::move(wanted.ports), std::move(listeners));
   fabric_.claim(
@@ -280,13 +226,11 @@ void Tunnel::on_ports_bound(std::uint64_t number, const Status& bound) {
 }
 
 void Tunnel::go_live(Pending pending) {
-  RelaySession& session = *pending.session;
   // Gone, or on its way out: closed while the names were being claimed, for whatever reason.
   if (pending.link == nullptr || pending.link->state() != link::LinkState::Granting)
-    return fabric_.release(session.key().text, session.number());
+    return fabric_.release(pending.session->key().text, pending.session->number());
   RelayLink& link = *pending.link;
-  sessions_.emplace(session.number(), std::move(pending.session));
-  by_id_.emplace(session.id(), session.number());
+  RelaySession& session = sessions_.add(std::move(pending.session));
   metrics_.counter("adit_sessions_total").add();
   metrics_.gauge("adit_sessions").set(static_cast<std::int64_t>(sessions_.size()));
   CHECK(session.streams().attach_relay(link.carrier(), nullptr));
@@ -339,9 +283,7 @@ void Tunnel::link_down(RelayLink& link, const flow::CarrierDown& down) {
   for (auto& [number, pending] : pending_)
     if (pending.link == &link) pending.link = nullptr;
   std::erase(joining_, &link);
-  std::erase(all_links_, &link);
-  links_.erase(link);
-  metrics_.gauge("adit_links").set(static_cast<std::int64_t>(links_.size()));
+  links_.remove(link);
 }
 
 void Tunnel::path_changed(RelayLink& link, const Address& peer) {
@@ -364,12 +306,9 @@ void Tunnel::on_window_over(RelaySession& session) {
 }
 
 void Tunnel::drop_session(std::uint64_t number, link::ResetCode) {
-  const auto found = sessions_.find(number);
-  if (found == sessions_.end()) return;
-  std::unique_ptr<RelaySession> session = std::move(found->second);
-  sessions_.erase(found);
-  by_id_.erase(session->id());
-  probe_reached_.erase(number);
+  const std::unique_ptr<RelaySession> session = sessions_.take(number);
+  if (session == nullptr) return;
+  visits_.forget(number);
   metrics_.gauge("adit_sessions").set(static_cast<std::int64_t>(sessions_.size()));
   if (RelayLink* link = session->link()) link->leave_session();
   session->ended();
@@ -386,171 +325,25 @@ void Tunnel::end_session(std::uint64_t number) {
       gone.link->close(link::CloseCode::Superseded, "the same key took its names over");
     return;
   }
-  const auto found = sessions_.find(number);
-  if (found == sessions_.end()) return;
-  RelaySession& session = *found->second;
-  log_.info("tunnel.session_superseded", {{"agent", session.key().text}});
+  RelaySession* const session = sessions_.find(number);
+  if (session == nullptr) return;
+  log_.info("tunnel.session_superseded", {{"agent", session->key().text}});
   metrics_.counter("adit_sessions_superseded_total").add();
-  if (RelayLink* link = session.link()) {
+  if (RelayLink* link = session->link()) {
     link->leave_session();
     link->close(link::CloseCode::Superseded, "the same key took its names over");
   }
   drop_session(number, link::ResetCode::Lost);
 }
 
-// --- visitors ------------------------------------------------------------------------------------
-
-void Tunnel::visit(Visitor visitor, const std::string& pattern) {
-  const route::NameOwner* owner = table_.agents.owner_of(pattern);
-  if (owner == nullptr) return serve(std::move(visitor), 0, ServiceNumber{0});
-  if (owner->thread != fabric_.index()) {
-    metrics_.counter("adit_visitors_handed_over_total").add();
-    return fabric_.hand_over(owner->thread, std::move(visitor), pattern);
-  }
-  serve(std::move(visitor), owner->session, owner->service);
-}
-
-void Tunnel::visit_port(Visitor visitor, std::uint64_t number, ServiceNumber service) {
-  if (!edge_.let_in(visitor.socket, visitor.peer)) return;
-  edge_.leave(visitor.peer);  // counted again where it is pumped or refused
-  serve(std::move(visitor), number, service);
-}
-
-bool Tunnel::admits_flow(std::uint64_t number, const Address& visitor) {
-  const auto found = sessions_.find(number);
-  if (draining_ || found == sessions_.end()) return false;
-  const route::AgentGrant* grant = access_.grant(found->second->key().text);
-  return grant == nullptr || grant->admits(visitor.ip);
-}
-
-RelayFlows* Tunnel::flows_for(std::uint64_t number, const Address& visitor) {
-  if (!admits_flow(number, visitor)) return nullptr;
-  return &sessions_.at(number)->flows();
-}
-
-FlowLimits Tunnel::flow_limits_of(const route::AgentGrant* grant) const {
-  FlowLimits out = limits_.flows;
-  if (grant != nullptr && grant->flows_max)
-    out.flows_max = std::min(out.flows_max, *grant->flows_max);
-  return out;
-}
-
-void Tunnel::on_accept_failed(int error) {
-  metrics_.counter("adit_accept_errors_total").add();
-  if (const auto held = once_.admit(loop_.now(), static_cast<std::uint64_t>(error)); held >= 0) {
-    log_.warn("tunnel.accept_failed",
-              {{"error", errno_error(error, "accept").what}, {"suppressed", held}});
-  }
-}
-
-std::string Tunnel::way_of(RelaySession& session, ServiceNumber service) {
-  return "agent " + session.key().text + " service " + std::to_string(service.value) +
-         (session.link() == nullptr
-              ? std::string(", waiting for its link")
-              : " over " + std::string(session.link()->carrier().stats().name));
-}
-
-void Tunnel::serve(Visitor visitor, std::uint64_t number, ServiceNumber service) {
-  const auto found = sessions_.find(number);
-  if (found == sessions_.end())  // it went while the visitor was on its way here
-    return edge_.turn_away(std::move(visitor), TlsAlert::UnrecognizedName, "agent_gone");
-  const route::AgentGrant* grant = access_.grant(found->second->key().text);
-  // A probe reaches no service.
-  if (grant != nullptr && !visitor.probe && !grant->admits(visitor.peer.ip))
-    return edge_.turn_away(std::move(visitor), TlsAlert::AccessDenied, "visitor_denied");
-  link::Preamble preamble;
-  preamble.service = service;
-  preamble.visitor = visitor.peer;
-  preamble.local = visitor.local;
-  preamble.sni = visitor.sni;
-  if (visitor.probe) probe_reached_[number] = loop_.now();
-  preamble.visit = visitor.tag.id;
-  preamble.probe = visitor.probe;
-  edge_.journal().leads_to(visitor.tag, way_of(*found->second, service));
-  preamble.challenge = visitor.challenge;
-  auto end = found->second->streams().open_stream(preamble);
-  if (end == nullptr) {
-    const auto held = once_.admit(loop_.now(), number);
-    if (held >= 0) {
-      log_.warn("tunnel.stream_limit", {{"agent", found->second->key().text},
-                                        {"streams", found->second->streams().stream_count()},
-                                        {"suppressed", held}});
-    }
-    return edge_.turn_away(std::move(visitor), TlsAlert::InternalError, "stream_limit");
-  }
-  metrics_.counter("adit_streams_total").add();
-  edge_.pump(std::move(visitor), std::move(end));
-}
-
-// --- probing -------------------------------------------------------------------------------------
-
-std::vector<ProbeTargets::Target> Tunnel::probe_targets() const {
-  std::vector<Target> out;
-  for (const auto& [number, session] : sessions_) {
-    // A wildcard stands for no host; its session is probed by another name, or not.
-    for (const GrantedName& n : session->names()) {
-      if (n.pattern.starts_with("*.") || route::is_port_entry(n.pattern)) continue;
-      out.push_back({number, n.pattern, session->state() == link::SessionState::Attached});
-      break;
-    }
-  }
-  return out;
-}
-
-void Tunnel::on_probes_lost(std::uint64_t number) {
-  const auto found = sessions_.find(number);
-  if (found == sessions_.end()) return;
-  RelayLink* link = found->second->link();
-  if (link == nullptr) return;
-  // A probe that never got here (no descriptors, say) tells nothing about the agent.
-  const auto reached = probe_reached_.find(number);
-  const Duration fresh = limits::kProbeDeadline + 1s;
-  if (reached == probe_reached_.end() || loop_.now() - reached->second > fresh) return;
-  log_.warn("tunnel.link_unanswering", {{"agent", found->second->key().text},
-                                        {"carrier", link->carrier().stats().name}});
-  metrics_.counter("adit_links_unanswering_total").add();
-  link->close(link::CloseCode::Deadline, "probes are not answered");
-}
-
-// --- explaining and kicking ----------------------------------------------------------------------
-
-bool Tunnel::forecast(const route::NameOwner& owner, std::vector<std::string>& facts) {
-  const auto found = sessions_.find(owner.session);
-  if (found == sessions_.end()) {
-    facts.push_back("agent " + owner.key_id + ": its session has just ended");
-    return false;
-  }
-  RelaySession& session = *found->second;
-  const Session& streams = session.streams();
-  facts.push_back(way_of(session, owner.service) + ", " + std::string(link::name(session.state())));
-  facts.push_back(std::to_string(streams.stream_count()) + " of " +
-                  std::to_string(streams.streams_max()) + " visitors at a time");
-  if (streams.rate() != 0)
-    facts.push_back("limited to " + std::to_string(streams.rate()) + " bytes a second");
-  const route::AgentGrant* grant = access_.grant(owner.key_id);
-  if (grant != nullptr && !(grant->from.empty() && grant->not_from.empty()))
-    facts.push_back("visitors by address, by its line in authorized_agents: " + format(*grant));
-  return streams.stream_count() < streams.streams_max();
-}
-
-void Tunnel::forecast_absent(std::string_view name, std::vector<std::string>& facts) const {
-  const std::string_view label = name.substr(0, name.find('.'));
-  if (!route::is_key_id(label)) {
-    facts.push_back("no agent that is here serves this name, and no route has it");
-    return;
-  }
-  const std::string id(label);
-  facts.push_back("agent " + id + ": no session; " +
-                  (access_.check(id) ? "its key is not admitted: adit allow " + id
-                                     : "its key is admitted: is it running?"));
-}
+// --- by the operator -----------------------------------------------------------------------------
 
 std::size_t Tunnel::kick(std::string_view key_id) {
   std::vector<std::uint64_t> numbers;
-  for (const auto& [number, session] : sessions_)
+  for (const auto& [number, session] : sessions_.all())
     if (session->key().text == key_id) numbers.push_back(number);
   for (const std::uint64_t number : numbers) {
-    RelaySession& session = *sessions_.at(number);
+    RelaySession& session = *sessions_.find(number);
     log_.info("tunnel.agent_kicked", {{"agent", session.key().text}});
     if (RelayLink* link = session.link()) {
       link->leave_session();
@@ -561,46 +354,39 @@ std::size_t Tunnel::kick(std::string_view key_id) {
   return numbers.size();
 }
 
-std::size_t Tunnel::streams() const {
-  std::size_t n = 0;
-  for (const auto& [number, session] : sessions_) n += session->streams().stream_count();
-  return n;
-}
-
 // --- reload and drain ----------------------------------------------------------------------------
 
 void Tunnel::set_access(route::AgentAccess access) {
   access_ = std::move(access);
-  for (auto& [number, session] : sessions_) {
+  for (auto& [number, session] : sessions_.all()) {
     const route::AgentGrant* grant = access_.grant(session->key().text);
     const std::uint64_t rate = grant == nullptr ? 0 : grant->rate.value_or(0);
     session->streams().set_rate(rate);
     session->flows().set_rate(rate);
     session->flows().set_limits(flow_limits_of(grant));
   }
-  const std::vector<RelayLink*> links = all_links_;
-  for (RelayLink* link : links) {
+  for (RelayLink* link : links_.all()) {
     if (link->session() == nullptr || !access_.check(link->key().text)) continue;
     const std::uint64_t number = link->session()->number();
     log_.info("tunnel.agent_denied", {{"agent", link->key().text}});
     link->leave_session();
     link->close(link::CloseCode::Refused, "the key is not admitted any more");
-    const auto found = sessions_.find(number);
-    if (found != sessions_.end()) found->second->link_lost(loop_.now());
+    if (RelaySession* session = sessions_.find(number)) session->link_lost(loop_.now());
     drop_session(number, link::ResetCode::Lost);
   }
 }
 
 void Tunnel::go_away(Duration deadline) {
   draining_ = true;
-  for (RelayLink* link : all_links_) link->go_away(deadline);
-  for (auto& [number, session] : sessions_)
+  visits_.drain();
+  for (RelayLink* link : links_.all()) link->go_away(deadline);
+  for (auto& [number, session] : sessions_.all())
     if (session->listeners() != nullptr) session->listeners()->close();
 }
 
 void Tunnel::close_all() {
-  const std::vector<RelayLink*> links = all_links_;
-  for (RelayLink* link : links) link->close(link::CloseCode::Draining, "the relay is going down");
+  for (RelayLink* link : links_.all())
+    link->close(link::CloseCode::Draining, "the relay is going down");
 }
 
 }  // namespace adit::service
