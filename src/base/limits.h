@@ -106,6 +106,23 @@ inline constexpr Duration kAckDelayMax = 25ms;          // or so long
 // Cookies and tokens of a proxy or a browser fit.
 inline constexpr std::size_t kHttpHeadBytesMax = 16_KiB;
 inline constexpr Duration kHttpHeadDeadline = 10s;
+// Between two requests of a connection; browsers let go after some minutes, pools after one or two.
+inline constexpr Duration kHttpKeepAliveIdle = 75s;
+// A client that is to send its body, and sends none of it.
+inline constexpr Duration kHttpBodyStall = 60s;
+// A client that takes nothing of its response: a paused video reads on within this time.
+inline constexpr Duration kHttpResponseStall = 10min;
+// After the last response: for the client's end to come, so that no reset overtakes the response.
+inline constexpr Duration kHttpLinger = 5s;
+// Pipelined requests that are served in one turn before others run.
+inline constexpr unsigned kHttpRequestsPerTurnMax = 16;
+// What waits to be written, of a connection (HTTP/1) or of a stream (HTTP/2); a chunk is no longer.
+inline constexpr std::size_t kHttpSendBytes = 32_KiB;
+// HTTP/2: RFC 9113 §6.5.2 recommends no fewer than 100.
+inline constexpr std::size_t kHttpStreamsMax = 100;
+// Credit for request bodies: of a stream, and of all of a connection that nobody reads.
+inline constexpr std::size_t kHttpStreamWindowBytes = 256_KiB;
+inline constexpr std::size_t kHttpConnectionWindowBytes = 1_MiB;
 // Connections to the relay's own HTTPS before their request, per thread.
 inline constexpr std::size_t kSiteVisitsMax = 1024;
 

@@ -37,7 +37,6 @@ TEST(ResponseReader, Table) {
   const Row rows[] = {
       {"length", ok + "Content-Length: 3\r\n\r\nabc", false, 200, "abc"},
       {"no body", ok + "Content-Length: 0\r\n\r\n", false, 200, ""},
-      {"lone LF", "HTTP/1.1 200 OK\nContent-Length: 1\n\nx", false, 200, "x"},
       {"no reason", "HTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx", false, 200, "x"},
       {"to the end", ok + "\r\nabc", true, 200, "abc"},
       {"HTTP/1.0", "HTTP/1.0 404 No\r\n\r\n", true, 404, ""},
@@ -47,8 +46,9 @@ TEST(ResponseReader, Table) {
        false, 200, "x"},
       {"204", "HTTP/1.1 204 None\r\n\r\n", false, 204, ""},
       {"behind it", ok + "Content-Length: 1\r\n\r\nxyz", false, 200, "x"},
-      {"same length twice", ok + "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", false, 200,
-       "x"},
+      {"lone LF", "HTTP/1.1 200 OK\nContent-Length: 1\n\nx", false, 0, ""},
+      {"same length twice", ok + "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", false, 0,
+       ""},
       {"cut head", ok, true, 0, ""},
       {"cut body", ok + "Content-Length: 3\r\n\r\nab", true, 0, ""},
       {"cut chunk", te + "chunked\r\n\r\n3\r\nab", true, 0, ""},
@@ -102,10 +102,10 @@ TEST(ResponseReader, IsBounded) {
   const std::string body(limits::kHttpBodyBytesMax + 1, 'x');
   EXPECT_EQ(read("HTTP/1.1 200 OK\r\n\r\n" + body, 65536, true).verdict,
             "not a response of HTTP/1.1: a body over 1 MiB");
-  // Chunks of one byte count as lines.
-  std::string chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-  for (int i = 0; i < 10000; ++i) chunks += "1\r\nx\r\n";
-  EXPECT_EQ(read(chunks, 65536, false).verdict, "not a response of HTTP/1.1: a head over 32 KiB");
+  // An endless line of a chunk.
+  const std::string chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;";
+  EXPECT_EQ(read(chunk + std::string(40'000, 'x'), 512, false).verdict,
+            "not a response of HTTP/1.1: a head over 32 KiB");
 }
 
 TEST(Url, Table) {
