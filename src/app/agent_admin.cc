@@ -70,7 +70,9 @@ AgentReport AgentAdmin::report() const {
   const auto& services = agent_.services();
   for (std::size_t i = 0; i < services.settings().size(); ++i) {
     const service::LocalServiceSettings& s = services.settings()[i];
-    out.services.push_back({s.to.text(), s.names, s.passthrough, services.is_self_signed(i)});
+    const service::VisitorWays* ways = s.transparent ? services.ways() : nullptr;
+    out.services.push_back({s.to.text(), s.names, s.passthrough, services.is_self_signed(i),
+                            ways != nullptr ? ways->families(s) : std::string()});
   }
   out.certificates = agent_.certificates();
   out.samples = agent_.metrics().sample();

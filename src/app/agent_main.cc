@@ -188,6 +188,7 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
     service.to_udp = s.to_udp;
     service.to = s.to;
     service.passthrough = s.mode == TlsMode::Passthrough;
+    service.transparent = s.transparent;
     switch (s.proxy) {
       case ProxyWord::None: service.proxy = service::ProxyHeader::None; break;
       case ProxyWord::V1: service.proxy = service::ProxyHeader::V1; break;

@@ -78,6 +78,11 @@ std::string agent_status_json(const AgentReport& report) {
     json.end();
     json.string("mode", s.passthrough ? "passthrough" : "terminate");
     json.boolean("self_signed", s.self_signed);
+    if (s.transparent.empty()) {
+      json.null("transparent");
+    } else {
+      json.string("transparent", s.transparent);
+    }
     json.end();
   }
   json.end();
@@ -103,12 +108,14 @@ std::string agent_status_text(const AgentReport& report) {
                       u.trouble.empty() ? "-" : u.trouble});
   }
   out += table_text(relays) + "\n";
-  std::vector<std::vector<std::string>> services{{"SERVICE", "TLS", "NAMES"}};
+  std::vector<std::vector<std::string>> services{{"SERVICE", "TLS", "SEES", "NAMES"}};
   for (const AgentReport::Service& s : report.services) {
     services.push_back({s.to,
                         s.passthrough   ? "passed through"
                         : s.self_signed ? "ends here, self-signed"
                                         : "ends here",
+                        s.transparent.empty() ? "this machine's address"
+                                              : "visitors' addresses, " + s.transparent,
                         joined(s.names)});
   }
   out += table_text(services);

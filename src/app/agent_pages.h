@@ -18,7 +18,7 @@ struct AgentReport {
     Duration rtt{}, live_for{};
     std::size_t streams = 0, retained_bytes = 0, times_live = 0;
     std::vector<std::string> urls;     // of the last registration
-    std::string trouble;               // why it is not live
+    std::string trouble;               // why it is not live, or not by the best carrier
     std::optional<Duration> probed_ago;  // since the relay last saw that we answer
   };
   struct Service {
@@ -26,6 +26,9 @@ struct AgentReport {
     std::vector<std::string> names;    // asked for
     bool passthrough = false;
     bool self_signed = false;          // what visitors are shown is no public certificate
+    // The service sees visitors' own addresses, of these families ("IPv4 and IPv6"); empty: it
+    // does not.
+    std::string transparent{};
   };
   BuildFacts build;
   std::string id, io_backend, io_reason;

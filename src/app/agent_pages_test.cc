@@ -18,7 +18,8 @@ AgentReport a_report() {
   r.uplinks.push_back({"u.example.com:443", "waiting", "", {}, {}, 0, 0, 0, {},
                        "refused: unknown_key", std::nullopt});
   r.services.push_back({"127.0.0.1:3000", {"{id}"}, false, true});
-  r.services.push_back({"127.0.0.1:3001", {"api", "www"}, true, false});
+  r.services.push_back({"localhost:3001", {"api", "www"}, true, false,
+                        "IPv4 and IPv6"});
   r.samples.push_back({"adit_agent_links_total", "", 3, true});
   return r;
 }
@@ -37,8 +38,10 @@ TEST(AgentPages, Json) {
             R"("rtt_ms":null,"live_s":0,"times_live":0,"streams":0,"retained_bytes":0,)"
             R"("probed_s":null,"urls":[],)"
             R"("trouble":"refused: unknown_key"}],"services":[{"to":"127.0.0.1:3000",)"
-            R"("names":["{id}"],"mode":"terminate","self_signed":true},{"to":"127.0.0.1:3001",)"
-            R"("names":["api","www"],"mode":"passthrough","self_signed":false}]})"
+            R"("names":["{id}"],"mode":"terminate","self_signed":true,"transparent":null},)"
+            R"({"to":"localhost:3001",)"
+            R"("names":["api","www"],"mode":"passthrough","self_signed":false,)"
+            R"("transparent":"IPv4 and IPv6"}]})"
             "\n");
 }
 
@@ -51,9 +54,9 @@ RELAY              STATE    CARRIER  RTT      FOR        STREAMS  PROBED   TROUB
 t.example.com:443  live     quic     12.5 ms  1 min 5 s  2        7 s ago  -
 u.example.com:443  waiting  -        -        -          0        -        refused: unknown_key
 
-SERVICE         TLS                     NAMES
-127.0.0.1:3000  ends here, self-signed  {id}
-127.0.0.1:3001  passed through          api, www
+SERVICE         TLS                     SEES                                NAMES
+127.0.0.1:3000  ends here, self-signed  this machine's address              {id}
+localhost:3001  passed through          visitors' addresses, IPv4 and IPv6  api, www
 
 https://a.t.example.com
 )");

@@ -143,6 +143,7 @@ struct ServiceConfig {
   std::optional<PortRange> port{};
   // Where visitors by QUIC (HTTP/3) of the names go, still encrypted; Tls only.
   std::optional<HostPort> to_udp{};
+  bool transparent = false;  // the local service sees visitors' own addresses
   bool operator==(const ServiceConfig&) const = default;
 };
 

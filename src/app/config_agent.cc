@@ -10,6 +10,7 @@
 #include "crypto/identity_certificate.h"
 #include "route/access.h"
 #include "route/name.h"
+#include "service/agent/visitor_ways.h"
 
 namespace adit::app {
 
@@ -155,6 +156,22 @@ void check_port_service(const Node& node, const NodeTable& table, const ServiceC
   }
 }
 
+// The rules for the answers are made before there is a visitor, so names are not looked up.
+void read_transparent(const NodeTable& table, ServiceConfig& out, Reading& r) {
+  const Node* transparent = find(table, "transparent");
+  if (transparent == nullptr) return;
+  out.transparent = r.boolean(*transparent, "service.transparent").value_or(false);
+  if (!out.transparent) return;
+  const auto check = [&](const HostPort& to, const char* key) {
+    if (const Node* given = find(table, key); given != nullptr && !to.host.empty())
+      if (auto ok = service::transparent_targets(to); !ok)
+        r.fault(given->place, "service." + std::string(key), ok.error().what,
+                "write the address; localhost is both 127.0.0.1 and ::1");
+  };
+  check(out.to, "to");
+  if (out.to_udp) check(*out.to_udp, "to_udp");
+}
+
 std::optional<ServiceConfig> read_service(const Node& item, std::string_view path, Reading& r) {
   std::optional<Node> split;
   if (!std::holds_alternative<NodeTable>(item.value)) {
@@ -166,7 +183,7 @@ std::optional<ServiceConfig> read_service(const Node& item, std::string_view pat
   const std::size_t faults = r.errors.size();
   const bool complete =
       check_item(node, {"service", {"kind", "mode", "name", "port", "to", "to_udp", "certificate",
-                                    "key", "proxy"},
+                                    "key", "proxy", "transparent"},
                         "to"}, r);
   ServiceConfig out;
   if (const Node* kind = find(table, "kind"))
@@ -182,6 +199,7 @@ std::optional<ServiceConfig> read_service(const Node& item, std::string_view pat
     out.to = r.parsed(*to, "service.to", parse_target).value_or(HostPort{});
   if (const Node* to = find(table, "to_udp"))
     out.to_udp = r.parsed(*to, "service.to_udp", parse_target);
+  read_transparent(table, out, r);
   read_service_files(node, table, out, r);
   check_port_service(node, table, out, r);
   if (!complete || r.errors.size() != faults) return std::nullopt;
@@ -205,6 +223,7 @@ Node write_service(const ServiceConfig& service) {
   if (!service.key.empty()) table.push_back({"key", {}, {service.key, {}}});
   if (service.proxy != ProxyWord::None)
     table.push_back({"proxy", {}, {kProxyWords[static_cast<std::size_t>(service.proxy)], {}}});
+  if (service.transparent) table.push_back({"transparent", {}, {true, {}}});
   return {std::move(table), {}};
 }
 
@@ -295,7 +314,7 @@ std::vector<Key<AgentConfig>> make_keys() {
   keys.push_back(list_key<AgentConfig>(
       {"", "service", "HOST:PORT[,name=NAME][,mode=MODE]...",
        "local service to expose; also kind=tcp|udp, port=PORT[-PORT], certificate=FILE, key=FILE, "
-       "proxy=v1|v2", Shape::Items},
+       "proxy=v1|v2, transparent=true", Shape::Items},
       [](auto& c) -> auto& { return c.services; }, read_service, write_service));
   return keys;
 }

@@ -456,6 +456,28 @@ TEST(AgentConfig, ServicesWithPorts) {
     EXPECT_EQ(text_of(agent(relay_line + "[[service]]\n" + row.service)), row.error);
 }
 
+TEST(AgentConfig, TransparentServicesHaveAnAddress) {
+  const std::string relay_line = "relay = \"r.test\"\n";
+  const auto loaded = agent(relay_line +
+                            "[[service]]\nto = \"localhost:22\"\ntransparent = true\n"
+                            "[[service]]\nname = \"x\"\nto = \"[fd00::1]:80\"\n"
+                            "to_udp = \"h:1\"\ntransparent = false\n");
+  ASSERT_EQ(text_of(loaded), "");
+  EXPECT_TRUE(loaded.config.services[0].transparent);
+  EXPECT_FALSE(loaded.config.services[1].transparent);
+  const auto again = agent(print(loaded.config, PrintMode::Effective, kHome));
+  EXPECT_TRUE(loaded.config == again.config);
+  EXPECT_EQ(text_of(agent(relay_line + "[[service]]\nto = \"h.test:22\"\ntransparent = true\n")),
+            "a.toml:3:6: service.to: \"h.test\" is not an address, as a transparent service needs "
+            "one; write the address; localhost is both 127.0.0.1 and ::1\n");
+  EXPECT_EQ(text_of(agent(relay_line + "[[service]]\nto = \"22\"\nto_udp = \"h.test:22\"\n"
+                                       "transparent = true\n")),
+            "a.toml:4:10: service.to_udp: \"h.test\" is not an address, as a transparent service "
+            "needs one; write the address; localhost is both 127.0.0.1 and ::1\n");
+  EXPECT_EQ(text_of(agent(relay_line + "[[service]]\nto = \"22\"\ntransparent = 1\n")),
+            "a.toml:4:15: service.transparent: expected true or false, found a whole number\n");
+}
+
 TEST(Config, PrintsWhatLoadsToTheSame) {
   for (const PrintMode mode : {PrintMode::Effective, PrintMode::Changed}) {
     for (const char* text : {"domain = \"a.b\"\n", kWholeRelay}) {

@@ -16,10 +16,12 @@
 #include "crypto/random.h"
 #include "crypto/tls_native.h"
 #include "crypto/tls_session.h"
+#include "io/answer_routing.h"
 #include "io/cares_resolver.h"
 #include "io/port_check.h"
 #include "io/reach.h"
 #include "route/router.h"
+#include "service/agent/visitor_ways.h"
 
 namespace adit::app {
 
@@ -123,6 +125,28 @@ class Doctor {
     if (connection) return add({check, Verdict::Pass, "accepts connections", {}});
     add({check, Verdict::Fail, connection.error().what,
          "start the service, or mend \"to\" in the agent's configuration"});
+  }
+
+  // Rules are made and removed for it, and nobody else's packets are touched.
+  void transparent(const HostPort& to) {
+    const std::string check = "transparent " + to.text();
+    auto targets = service::transparent_targets(to);
+    if (!targets) return add({check, Verdict::Fail, targets.error().what, "write its address"});
+    auto routing = io::AnswerRouting::open();
+    if (!routing) return add({check, Verdict::Fail, routing.error().what, {}});
+    std::string works;
+    for (const IpAddress& ip : *targets) {
+      const std::string family = ip.is_v4() ? "IPv4" : "IPv6";
+      if (auto proved = (*routing)->prove(ip.is_v4()); proved) {
+        works += (works.empty() ? "" : " and ") + family;
+      } else {
+        return add({check, Verdict::Fail, family + ": " + proved.error().what,
+                    proved.error().code == EPERM
+                        ? "run this and the agent as root, or with CAP_NET_ADMIN"
+                        : "the kernel needs policy routing (CONFIG_IP_MULTIPLE_TABLES)"});
+      }
+    }
+    add({check, Verdict::Pass, "a trial visitor by " + works + " is seen by its own address", {}});
   }
 
   void add(Finding finding) { findings_.push_back(std::move(finding)); }
@@ -284,7 +308,10 @@ void look_at_agent(const ConfigSources& sources, const Environment& environment,
   }
   for (const RelayEndpoint& relay : loaded.config.relays)
     doctor.relay(relay.address, relay.name.empty() ? relay.address.host : relay.name);
-  for (const ServiceConfig& service : loaded.config.services) doctor.service(service.to);
+  for (const ServiceConfig& service : loaded.config.services) {
+    doctor.service(service.to);
+    if (service.transparent) doctor.transparent(service.to);
+  }
 }
 
 }  // namespace

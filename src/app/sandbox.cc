@@ -73,14 +73,16 @@ struct FreeCaps {
 };
 using Caps = std::unique_ptr<std::remove_pointer_t<cap_t>, FreeCaps>;
 
-Status drop_capabilities(const std::vector<int>& kept) {
-  const auto stays = [&kept](cap_value_t c) {
-    return std::find(kept.begin(), kept.end(), c) != kept.end();
-  };
-  // The bounding set while we may: it says what a program with file capabilities could ever get.
+// The bounding set while we may: it says what a program with file capabilities could ever get.
+void drop_bounds(const std::vector<int>& kept) {
   const cap_value_t last = ::cap_max_bits();
   for (cap_value_t c = 0; c < last; ++c)
-    if (!stays(c)) static_cast<void>(::cap_drop_bound(c));
+    if (std::find(kept.begin(), kept.end(), c) == kept.end())
+      static_cast<void>(::cap_drop_bound(c));
+}
+
+Status drop_capabilities(const std::vector<int>& kept) {
+  drop_bounds(kept);
   static_cast<void>(::cap_reset_ambient());  // not in every kernel
   const Caps had(::cap_get_proc());
   const Caps none(::cap_init());
@@ -152,10 +154,14 @@ SandboxPlan make_sandbox_plan(const AgentConfig& config, const ConfigSources& so
   SandboxPlan plan = plan_of_common(config, sources);
   add_read(plan, config.key);
   add_read(plan, config.roots);
+  bool transparent = false;
   for (const ServiceConfig& service : config.services) {
     add_read(plan, service.certificate);
     add_read(plan, service.key);
+    transparent = transparent || service.transparent;
   }
+  // For each visitor's socket (IP_TRANSPARENT) and route, and to take the rules away at the end.
+  if (transparent) plan.kept_capabilities.push_back(CAP_NET_ADMIN);
   add_system_roots(plan);
   add_acme(plan, config.acme);
   return plan;
@@ -175,7 +181,12 @@ Status change_user(const SandboxPlan& plan) {
   if (::geteuid() != 0)
     return Error{EPERM, "user " + plan.user + ": only root can become somebody else"};
   if (auto ok = give_folder(plan.state_dir, *user); !ok) return ok;
-  return become(*user);
+  // Whoever stops being root loses all capabilities, but for those that are asked to stay.
+  const bool keeps = !plan.kept_capabilities.empty();
+  if (keeps) drop_bounds(plan.kept_capabilities);
+  if (keeps && ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return errno_error(errno, "keepcaps");
+  if (auto ok = become(*user); !ok || !keeps) return ok;
+  return drop_capabilities(plan.kept_capabilities);
 }
 
 SandboxFacts enter_sandbox(const SandboxPlan& plan) {

@@ -26,6 +26,16 @@ IpAddress IpAddress::v4(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uin
   return out;
 }
 
+IpAddress IpAddress::loopback6() {
+  IpAddress out;
+  out.bytes[15] = 1;
+  return out;
+}
+
+bool IpAddress::is_loopback() const {
+  return is_v4() ? bytes[12] == 127 : *this == loopback6();
+}
+
 bool IpAddress::is_v4() const {
   return std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes.begin());
 }

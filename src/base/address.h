@@ -23,10 +23,12 @@ struct IpAddress {
   static IpAddress any4() { return v4(0, 0, 0, 0); }
   static IpAddress any6() { return {}; }
   static IpAddress loopback4() { return v4(127, 0, 0, 1); }
+  static IpAddress loopback6();
   // Dotted quad or RFC 4291 text, without brackets or zone.
   static Result<IpAddress> parse(std::string_view text);
 
   bool is_v4() const;
+  bool is_loopback() const;  // 127.0.0.0/8 or ::1
   bool is_any() const { return *this == any4() || *this == any6(); }
   std::string text() const;
 };

@@ -133,6 +133,12 @@ inline constexpr std::size_t kPortsPerSessionMax = 256;
 // over, or of a killed program, goes when the kernel has dropped its io_uring.
 inline constexpr Duration kPortBindDeadline = 2s;
 
+// --- transparent services ---
+// Addresses of visitors that are routed back to an agent at a time; each is a route of the kernel.
+inline constexpr std::size_t kForeignVisitorsMax = 65536;
+// After the last socket of one is closed: TIME_WAIT and FIN_WAIT_2 take the kernel a minute each.
+inline constexpr Duration kForeignVisitorLinger = 2min;
+
 // --- flows: visitors by UDP ---
 inline constexpr std::size_t kFlowsPerSessionMax = 1024;
 // RFC 4787 REQ-5: a NAT keeps a mapping for two minutes at least. For a flow in which nothing has

@@ -13,9 +13,10 @@ Dialer::Dialer(io::Loop& loop, io::Resolver& resolver, Done done)
       timer_(loop, Delegate<void()>::to<&Dialer::on_deadline>(this)),
       attempt_(loop, Delegate<void()>::to<&Dialer::on_attempt_over>(this)) {}
 
-void Dialer::dial(const HostPort& to, Deadline deadline) {
+void Dialer::dial(const HostPort& to, Deadline deadline, const std::optional<Address>& as) {
   CHECK(deadline_ == Instant{});
   deadline_ = deadline.instant();
+  as_ = as;
   timer_.set(deadline_);
   last_ = Error{ETIMEDOUT, "no address for " + to.host + " in time"};
   resolver_.resolve(request_, to.host, to.port, deadline);
@@ -27,12 +28,19 @@ void Dialer::on_resolved(const Result<std::vector<Address>>& addresses) {
   try_next();
 }
 
+Result<io::Socket> Dialer::open(const Address& to) {
+  auto socket = loop_.open_tcp(to);
+  if (!socket || !as_) return socket;
+  if (auto bound = loop_.bind_foreign(*socket, *as_); !bound) return std::move(bound).error();
+  return socket;
+}
+
 void Dialer::try_next() {
   for (;;) {
     if (next_ == addresses_.size()) return fail(last_);
     const Address& to = addresses_[next_++];
     last_ = Error{ETIMEDOUT, to.text() + ": no answer in time"};
-    auto socket = loop_.open_tcp(to);
+    auto socket = open(to);
     if (!socket) {
       last_ = std::move(socket).error().with(to.text());
       continue;
@@ -50,6 +58,11 @@ void Dialer::on_connected(const io::Completion& c) {
     if (c.result != -ECANCELED)
       last_ = errno_error(-c.result, "connect").with(addresses_[next_ - 1].text());
     socket_.reset();
+    // A connection from this very port was here a moment ago: from another one, then.
+    if (c.result == -EADDRNOTAVAIL && as_ && as_->port != 0) {
+      as_->port = 0;
+      --next_;
+    }
     return try_next();
   }
   done_said_ = true;

@@ -2,6 +2,7 @@
 // the deadline passes.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/address.h"
@@ -16,12 +17,14 @@ class Dialer {
   using Done = Delegate<void(Result<io::Socket>)>;
 
   Dialer(io::Loop& loop, io::Resolver& resolver, Done done);
-  // Once; a second host takes a second dialer.
-  void dial(const HostPort& to, Deadline deadline);
+  // Once; a second host takes a second dialer. `as`: an address of somebody else's to come from,
+  // and a port where that is to be had (Loop::bind_foreign).
+  void dial(const HostPort& to, Deadline deadline, const std::optional<Address>& as = {});
 
  private:
   void on_resolved(const Result<std::vector<Address>>& addresses);
   void try_next();
+  Result<io::Socket> open(const Address& to);
   void on_connected(const io::Completion& c);
   void on_deadline();
   void on_attempt_over();
@@ -31,6 +34,7 @@ class Dialer {
   io::Resolver& resolver_;
   Done done_;
   Instant deadline_;
+  std::optional<Address> as_;
   std::vector<Address> addresses_;
   std::size_t next_ = 0;
   bool done_said_ = false;

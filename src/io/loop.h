@@ -85,6 +85,8 @@ struct UdpOptions {
   std::size_t steer_id_bytes = 0;
   // The kernel may fragment what exceeds the path MTU. Never for QUIC (RFC 9000 §14).
   bool fragment = false;
+  // The address to bind is somebody else's; as bind_foreign().
+  bool foreign = false;
 };
 
 // What send_datagrams sends: `bytes` holds datagrams of `segment_bytes` each, the last may be
@@ -124,6 +126,9 @@ class Loop {
   virtual Result<Socket> listen_tcp(const Address& at, const ListenOptions& options) = 0;
   // Unconnected TCP socket for connect().
   virtual Result<Socket> open_tcp(const Address& toward) = 0;
+  // Binds such a socket to somebody else's address, and to the port where that is to be had (0 and
+  // otherwise: the kernel chooses). EPERM: it takes CAP_NET_ADMIN. See io/answer_routing.h.
+  virtual Status bind_foreign(const Socket& s, const Address& at) = 0;
   // Two connected streams within this process; either may be handed over to another thread.
   virtual Result<std::pair<Socket, Socket>> stream_pair() = 0;
   virtual Result<Socket> open_udp(const Address& at, const UdpOptions& options) = 0;

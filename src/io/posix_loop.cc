@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include "base/limits.h"
+#include "io/answer_routing.h"
 #include "io/sockaddr.h"
 #include "io/steering.h"
 
@@ -32,13 +33,6 @@ Result<Fd> open_socket(const Address& address, int type) {
   Fd fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return errno_error(errno, "socket");
   return fd;
-}
-
-bool on_this_machine(const IpAddress& ip) {
-  if (ip.is_v4()) return ip.bytes[12] == 127;
-  IpAddress loopback6;
-  loopback6.bytes[15] = 1;
-  return ip == loopback6;
 }
 
 int in_seconds(Duration d) {
@@ -133,12 +127,16 @@ Result<Socket> PosixLoop::open_tcp(const Address& toward) {
   auto fd = open_socket(toward, SOCK_STREAM);
   if (!fd) return std::move(fd).error();
   // A peer on this machine does not vanish without a word: five calls less for a local upstream.
-  if (on_this_machine(toward.ip)) {
+  if (toward.ip.is_loopback()) {
     set_option(fd->get(), IPPROTO_TCP, TCP_NODELAY, 1);
   } else {
     set_stream_options(fd->get());
   }
   return adopt(fd->release());
+}
+
+Status PosixLoop::bind_foreign(const Socket& s, const Address& at) {
+  return bind_to_foreign(s.raw(), at, Transport::Tcp);
 }
 
 Result<std::pair<Socket, Socket>> PosixLoop::stream_pair() {
@@ -158,6 +156,10 @@ Result<Socket> PosixLoop::open_udp(const Address& at, const UdpOptions& options)
   const bool v6 = !at.ip.is_v4();
   if (v6) set_option(raw, IPPROTO_IPV6, IPV6_V6ONLY, 0);
   set_datagram_options(raw, v6, options);
+  if (options.foreign) {
+    if (auto ok = bind_to_foreign(raw, at, Transport::Udp); !ok) return std::move(ok).error();
+    return adopt(fd->release());
+  }
   const SockAddr name(at);
   if (::bind(raw, &name.any, name.size) != 0) return errno_error(errno, "bind");
   // Refused (an old kernel, a container): the threads pass packets on to each other.

@@ -20,6 +20,7 @@ class PosixLoop : public Loop {
 
   Result<Socket> listen_tcp(const Address& at, const ListenOptions& options) final;
   Result<Socket> open_tcp(const Address& toward) final;
+  Status bind_foreign(const Socket& s, const Address& at) final;
   Result<std::pair<Socket, Socket>> stream_pair() final;
   Result<Socket> open_udp(const Address& at, const UdpOptions& options) final;
   Address local_address(const Socket& s) const final;

@@ -30,6 +30,7 @@ class SimLoop final : public io::Loop {
 
   Result<io::Socket> listen_tcp(const Address& at, const io::ListenOptions& options) override;
   Result<io::Socket> open_tcp(const Address& toward) override;
+  Status bind_foreign(const io::Socket& s, const Address& at) override;
   Result<std::pair<io::Socket, io::Socket>> stream_pair() override;
   Result<io::Socket> open_udp(const Address& at, const io::UdpOptions& options) override;
   Address local_address(const io::Socket& s) const override;

@@ -43,6 +43,11 @@ Result<io::Socket> SimLoop::open_tcp(const Address&) {
   return io::Socket(*this, host_.open(SimSocket::Kind::Fresh).fd);
 }
 
+// Its hosts have no policy routing.
+Status SimLoop::bind_foreign(const io::Socket&, const Address&) {
+  return errno_error(EPERM, "IP_TRANSPARENT");
+}
+
 Result<std::pair<io::Socket, io::Socket>> SimLoop::stream_pair() {
   if (host_.out_of_descriptors()) return errno_error(EMFILE, "socketpair");
   SimSocket* ends[] = {&host_.open(SimSocket::Kind::Stream), &host_.open(SimSocket::Kind::Stream)};
@@ -56,6 +61,7 @@ Result<std::pair<io::Socket, io::Socket>> SimLoop::stream_pair() {
 
 Result<io::Socket> SimLoop::open_udp(const Address& at, const io::UdpOptions& options) {
   if (host_.out_of_descriptors()) return errno_error(EMFILE, "socket");
+  if (options.foreign) return errno_error(EPERM, "IP_TRANSPARENT");
   SimSocket& s = host_.open(SimSocket::Kind::Datagram);
   s.reuse_port = options.reuse_port;
   s.received_bytes_max = options.buffer_bytes;

@@ -11,15 +11,22 @@ namespace {
 using Kind = link::FlowRecord::Kind;
 }  // namespace
 
+struct AgentFlows::Target {
+  HostPort address;
+  std::optional<Address> as{};  // transparent
+  VisitorWays::Hold hold{};
+};
+
 class AgentFlows::Flow final : public ListNode<Flow>, private UdpClientListener {
  public:
   Flow(AgentFlows& owner, link::FlowNumber n, const link::FlowOpen& open,
-       const LocalServiceSettings& service)
+       const LocalServiceSettings& service, Target to)
       : number(n),
-        target(service.to_udp ? *service.to_udp : target_of(service, open.local.port)),
+        target(std::move(to.address)),
         owner_(owner),
+        hold_(std::move(to.hold)),
         client_(owner.loop_, owner.resolver_, target, owner.unsent_,
-                static_cast<UdpClientListener&>(*this)) {
+                static_cast<UdpClientListener&>(*this), to.as) {
     if (service.kind == ServiceKind::Udp && service.proxy == ProxyHeader::V2)
       header_ = proxy_header_v2_udp(ProxiedConnection{open.visitor, open.local});
   }
@@ -42,23 +49,27 @@ class AgentFlows::Flow final : public ListNode<Flow>, private UdpClientListener 
   }
   // The next datagram is an OPEN again, and a new try.
   void on_server_failed(const Error& why) override {
-    owner_.unreachable(*this, why.what);
+    owner_.unreachable(target, why.what);
     owner_.channel_.tell(number, Kind::Gone);
     owner_.forget(*this);
   }
-  void on_server_unreachable(const Error& why) override { owner_.unreachable(*this, why.what); }
+  void on_server_unreachable(const Error& why) override {
+    owner_.unreachable(target, why.what);
+  }
 
   AgentFlows& owner_;
   ByteVector header_;
+  VisitorWays::Hold hold_;
   UdpClient client_;
 };
 
 AgentFlows::AgentFlows(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& m,
-                       const std::vector<LocalServiceSettings>& services)
+                       const std::vector<LocalServiceSettings>& services, VisitorWays* ways)
     : loop_(loop),
       resolver_(resolver),
       log_(log),
       services_(services),
+      ways_(ways),
       channel_(Role::Agent, m, static_cast<FlowListener&>(*this)),
       timer_(loop, Delegate<void()>::to<&AgentFlows::on_timer>(this)),
       open_(m.gauge("adit_agent_flows")),
@@ -97,6 +108,8 @@ void AgentFlows::open(link::FlowNumber number, const link::FlowOpen& open) {
     return s.number == open.service && (s.kind == ServiceKind::Udp || s.to_udp);
   });
   if (service == services_.end()) return unknown_service_.add();
+  auto target = target_for(*service, open);
+  if (!target) return unreachable(service->to, target.error().what);
   // The relay's bound is this one or less; what is over there already may still be here.
   if (flows_.size() >= 2 * limits::kFlowsPerSessionMax) {
     gave_way_.add();
@@ -105,9 +118,19 @@ void AgentFlows::open(link::FlowNumber number, const link::FlowOpen& open) {
     forget(quietest);
   }
   channel_.add(number, std::nullopt);
-  flows_.emplace(number, std::make_unique<Flow>(*this, number, open, *service));
+  flows_.emplace(number, std::make_unique<Flow>(*this, number, open, *service,
+                                                std::move(*target)));
   total_.add();
   open_.add(1);
+}
+
+Result<AgentFlows::Target> AgentFlows::target_for(const LocalServiceSettings& service,
+                                                  const link::FlowOpen& open) {
+  HostPort to = service.to_udp ? *service.to_udp : target_of(service, open.local.port);
+  if (!service.transparent) return Target{std::move(to)};
+  auto way = ways_->way(io::Transport::Udp, to, open.visitor);
+  if (!way) return std::move(way).error();
+  return Target{std::move(way->to), way->as, std::move(way->hold)};
 }
 
 void AgentFlows::touch(Flow& flow) {
@@ -124,11 +147,11 @@ void AgentFlows::forget(Flow& flow) {
   open_.add(-1);
 }
 
-void AgentFlows::unreachable(const Flow& flow, std::string_view why) {
-  const auto held = once_.admit(loop_.now(), std::hash<std::string>{}(flow.target.text()));
+void AgentFlows::unreachable(const HostPort& to, std::string_view why) {
+  const auto held = once_.admit(loop_.now(), std::hash<std::string>{}(to.text()));
   if (held < 0) return;
   log_.warn("agent.service_unreachable",
-            {{"to", flow.target.text()}, {"why", why}, {"suppressed", held}});
+            {{"to", to.text()}, {"why", why}, {"suppressed", held}});
 }
 
 void AgentFlows::on_timer() {

@@ -19,9 +19,9 @@ namespace adit::service {
 
 class AgentFlows final : private FlowListener {
  public:
-  // `services` outlives it.
+  // `services` and `ways` outlive it; `ways` is null where no service is transparent.
   AgentFlows(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& metrics,
-             const std::vector<LocalServiceSettings>& services);
+             const std::vector<LocalServiceSettings>& services, VisitorWays* ways);
   ~AgentFlows();
 
   FlowChannel& channel() { return channel_; }
@@ -29,18 +29,22 @@ class AgentFlows final : private FlowListener {
 
  private:
   class Flow;
+  struct Target;
 
   void on_flow_record(link::FlowRecord record) override;
   void open(link::FlowNumber number, const link::FlowOpen& open);
+  // Where the flow goes, and as whom; an error: its visitor cannot be presented.
+  Result<Target> target_for(const LocalServiceSettings& service, const link::FlowOpen& open);
   void touch(Flow& flow);
   void forget(Flow& flow);
-  void unreachable(const Flow& flow, std::string_view why);
+  void unreachable(const HostPort& to, std::string_view why);
   void on_timer();
 
   io::Loop& loop_;
   io::Resolver& resolver_;
   Log& log_;
   const std::vector<LocalServiceSettings>& services_;
+  VisitorWays* const ways_;
   FlowChannel channel_;
   std::map<link::FlowNumber, std::unique_ptr<Flow>> flows_;
   List<Flow, Flow> by_activity_;  // the quietest first

@@ -65,6 +65,9 @@ Status LocalServices::load() {
       tls_[i].not_after = leaf->not_after();
     }
   }
+  auto ways = VisitorWays::open(loop_, log_, metrics_, settings_);
+  if (!ways) return std::move(ways).error();
+  ways_ = std::move(*ways);
   return {};
 }
 
@@ -181,10 +184,19 @@ ServedStream::~ServedStream() {
   owner_.metrics_.gauge("adit_agent_streams").add(-1); }
 
 void ServedStream::start() {
+  const LocalServiceSettings& settings = owner_.settings_[service_];
+  const HostPort to = target_of(settings, from_.destination.port);
+  if (!settings.transparent) return dial(to, std::nullopt);
+  auto way = owner_.ways_->way(io::Transport::Tcp, to, from_.source);
+  if (!way) return on_dialled(std::move(way).error());
+  hold_ = std::move(way->hold);
+  dial(way->to, way->as);
+}
+
+void ServedStream::dial(const HostPort& to, const std::optional<Address>& as) {
   dialer_ = std::make_unique<flow::Dialer>(owner_.loop_, owner_.resolver_,
                                            flow::Dialer::Done::to<&ServedStream::on_dialled>(this));
-  dialer_->dial(target_of(owner_.settings_[service_], from_.destination.port),
-                Deadline::after(owner_.loop_.now(), limits::kDialDeadline));
+  dialer_->dial(to, Deadline::after(owner_.loop_.now(), limits::kDialDeadline), as);
 }
 
 void ServedStream::on_dialled(Result<io::Socket> socket) {

@@ -20,6 +20,7 @@
 #include "proto/proxy_header/proxy_header.h"
 #include "proto/tls_hello/tls_alert.h"
 #include "service/agent/probe_reply.h"
+#include "service/agent/visitor_ways.h"
 #include "service/edge/owned_list.h"
 #include "service/renewal/alpn_answers.h"
 
@@ -50,6 +51,7 @@ struct LocalServiceSettings {
   // Terminate only; empty: a self-signed certificate for the names granted.
   std::string certificate_pem, key_pem;
   ProxyHeader proxy = ProxyHeader::None;
+  bool transparent = false;  // it sees visitors' own addresses; see visitor_ways.h
 };
 
 // Where a visitor of this service goes who connected to `port` of the relay.
@@ -76,7 +78,8 @@ class LocalServices {
   ~LocalServices();
 
   const std::vector<LocalServiceSettings>& settings() const { return settings_; }
-  // Reads the certificates; the error names the service.
+  // Reads the certificates, and sets up what transparent services need; the error names the
+  // service.
   Status load();
   // The relay granted these names: a self-signed service gets a certificate for them.
   Status granted(ServiceNumber service, const std::vector<std::string>& names);
@@ -88,6 +91,9 @@ class LocalServices {
   AlpnAnswers& alpn_answers() { return answers_; }
   std::size_t open() const { return streams_.size(); }
   void abort_all();
+  // Null where no service is transparent.
+  VisitorWays* ways() { return ways_.get(); }
+  const VisitorWays* ways() const { return ways_.get(); }
 
  private:
   friend class ServedStream;
@@ -107,6 +113,7 @@ class LocalServices {
   std::vector<LocalServiceSettings> settings_;
   std::string self_signed_key_pem_;
   std::vector<Tls> tls_;  // by index of settings_
+  std::unique_ptr<VisitorWays> ways_;
   GrantedNames* listener_ = nullptr;
   AlpnAnswers answers_;
   flow::PumpLimits pump_limits_{limits::kVisitorIdle, limits::kHalfClosedIdle};
@@ -144,6 +151,7 @@ class ServedStream final : public ListNode<ServedStream> {
     io::Timer deadline;
   };
 
+  void dial(const HostPort& to, const std::optional<Address>& as);
   void on_dialled(Result<io::Socket> socket);
   void on_done(flow::PumpEnd end);
   void turn_away(TlsAlert alert);
@@ -153,6 +161,7 @@ class ServedStream final : public ListNode<ServedStream> {
   const std::size_t service_;
   const ProxiedConnection from_;
   const std::uint64_t visit_;  // the relay's id of the visitor
+  VisitorWays::Hold hold_;
   std::unique_ptr<flow::Duplex> end_;  // until the pump has it
   std::unique_ptr<flow::Dialer> dialer_;
   std::unique_ptr<flow::Pump> pump_;

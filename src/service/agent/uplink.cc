@@ -331,7 +331,8 @@ Status Uplink::on_welcome(UplinkLink& link, const link::Welcome& welcome) {
     session_ = std::make_unique<Session>(shared_.loop, Role::Agent, shared_.session_limits,
                                          static_cast<StreamAcceptor*>(this));
     flows_ = std::make_unique<AgentFlows>(shared_.loop, shared_.resolver, shared_.log,
-                                          shared_.metrics, shared_.services.settings());
+                                          shared_.metrics, shared_.services.settings(),
+                                          shared_.services.ways());
     session_->set_flows(flows_->channel());
     session_id_ = welcome.session;
     secret_ = welcome.secret;

@@ -9,8 +9,9 @@
 namespace adit::service {
 
 UdpClient::UdpClient(io::Loop& loop, io::Resolver& resolver, const HostPort& to, Counter& unsent,
-                     UdpClientListener& listener)
+                     UdpClientListener& listener, const std::optional<Address>& as)
     : loop_(loop),
+      as_(as),
       unsent_(unsent),
       listener_(listener),
       request_(io::ResolveRequest::Handler::to<&UdpClient::on_resolved>(this)),
@@ -41,7 +42,8 @@ Status UdpClient::connect(const Address& to) {
   options.fragment = true;  // whatever the visitor's network let through
   options.buffer_bytes = limits::kFlowSocketBufferBytes;
   const IpAddress any = to.ip.is_v4() ? IpAddress::any4() : IpAddress::any6();
-  auto socket = loop_.open_udp(Address{any, 0}, options);
+  options.foreign = as_.has_value();
+  auto socket = loop_.open_udp(as_.value_or(Address{any, 0}), options);
   if (!socket) return std::move(socket).error();
   if (auto ok = loop_.connect_udp(*socket, to); !ok) return ok;
   socket_ = std::move(*socket);

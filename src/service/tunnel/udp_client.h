@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 
 #include "base/address.h"
 #include "base/bytes.h"
@@ -29,8 +30,9 @@ class UdpClientListener {
 class UdpClient {
  public:
   // `unsent` counts what the kernel did not take.
+  // `as`: an address of somebody else's to come from (UdpOptions::foreign).
   UdpClient(io::Loop& loop, io::Resolver& resolver, const HostPort& to, Counter& unsent,
-            UdpClientListener& listener);
+            UdpClientListener& listener, const std::optional<Address>& as = {});
 
   void send(Bytes payload);
 
@@ -41,6 +43,7 @@ class UdpClient {
   void on_datagrams(const io::Completion& c);
 
   io::Loop& loop_;
+  const std::optional<Address> as_;
   Counter& unsent_;
   UdpClientListener& listener_;
   std::deque<ByteVector> early_;
