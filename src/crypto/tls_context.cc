@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <cstdio>
 #include <utility>
 
 #include "base/check.h"
@@ -57,17 +59,45 @@ std::string quoted_names(const Certificate& certificate) {
   return out.empty() ? "no host at all" : out;
 }
 
+// "2026-01-31 12:00 UTC"
+std::string date_text(std::int64_t seconds) {
+  using namespace std::chrono;
+  const sys_seconds at{std::chrono::seconds(seconds)};
+  const auto day = floor<days>(at);
+  const year_month_day date(day);
+  const hh_mm_ss time(at - day);
+  char out[48];
+  std::snprintf(out, sizeof out, "%04d-%02u-%02u %02d:%02d UTC", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(time.hours().count()), static_cast<int>(time.minutes().count()));
+  return out;
+}
+
+// With the date: whoever reads it sees whether that or this machine's clock is wrong.
+std::string date_problem(const WOLFSSL_X509_STORE_CTX* store, bool early) {
+  const std::string now = " (is this machine's clock right?)";
+  const int at = store->error_depth;
+  const bool there = at >= 0 && at < store->totalCerts;
+  const auto found = there ? Certificate::from_der({store->certs[at].buffer,
+                                                    store->certs[at].length})
+                           : Result<Certificate>(Error{0, "not shown"});
+  if (!found) return (early ? "is not valid yet" : "has expired") + now;
+  return (early ? "is not valid before " + date_text(found->not_before())
+                : "has expired on " + date_text(found->not_after())) + now;
+}
+
 // Why a chain is refused, for people who have to mend it.
-std::string chain_problem(int code, int depth) {
-  const std::string which = depth == 0 ? "it" : "a certificate of its chain";
+std::string chain_problem(const WOLFSSL_X509_STORE_CTX* store) {
+  const int code = store->error;
+  const std::string which = store->error_depth == 0 ? "it" : "a certificate of its chain";
   switch (code) {
     case ASN_NO_SIGNER_E:
     case ASN_SELF_SIGNED_E:
       return which + " was issued by an authority that is not trusted here";
     case ASN_AFTER_DATE_E:
-      return which + " has expired";
+      return which + " " + date_problem(store, false);
     case ASN_BEFORE_DATE_E:
-      return which + " is not valid yet (is the clock right?)";
+      return which + " " + date_problem(store, true);
     case ASN_SIG_CONFIRM_E:
       return which + " carries a wrong signature";
     case EXTKEYUSE_AUTH_E:
@@ -88,7 +118,7 @@ int verify_web_pki(int ok, WOLFSSL_X509_STORE_CTX* store) {
   PeerCheck* check = check_of(store);
   if (check == nullptr) return 0;  // not made by new_session: no host to compare with
   if (!ok) {
-    if (check->problem.empty()) check->problem = chain_problem(store->error, store->error_depth);
+    if (check->problem.empty()) check->problem = chain_problem(store);
     return 0;
   }
   if (store->error_depth != 0) return 1;
@@ -119,7 +149,7 @@ int verify_any(int ok, WOLFSSL_X509_STORE_CTX* store) {
     }
   }
   if (PeerCheck* check = check_of(store); check != nullptr && check->problem.empty()) {
-    check->problem = chain_problem(store->error, store->error_depth);
+    check->problem = chain_problem(store);
   }
   return 0;
 }

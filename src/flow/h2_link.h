@@ -39,6 +39,8 @@ class H2Link final : public Carrier, private DuplexListener {
     return stream_->session().export_keying_material(label, {}, n);
   }
   CarrierStats stats() const override;
+  // Since when it waits for a sign of the peer; never(): it does not.
+  Instant unanswered_since() const { return engine_.unanswered_since(); }
   void close(std::uint64_t code, std::string_view reason) override;
 
  private:

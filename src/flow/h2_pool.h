@@ -43,6 +43,7 @@ class H2Pool final : public Carrier {
     return first().export_keying_material(label, n);
   }
   CarrierStats stats() const override;
+  Instant unanswered_since() const { return first().unanswered_since(); }
   void close(std::uint64_t code, std::string_view reason) override;
 
  private:

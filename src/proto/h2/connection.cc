@@ -343,6 +343,11 @@ Instant Connection::next_deadline() const {
   return c.heard + (c.ping_sent ? c.settings.dead_after : c.settings.ping_after);
 }
 
+Instant Connection::unanswered_since() const {
+  const Impl& c = *impl_;
+  return c.ping_sent ? c.heard + c.settings.ping_after : Instant::never();
+}
+
 Bytes Connection::drain(std::size_t most, Instant now) {
   Impl& c = *impl_;
   c.now = now;

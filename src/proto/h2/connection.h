@@ -87,6 +87,8 @@ class Connection {
   void close(std::uint64_t code, std::string_view reason);
   bool closed() const;
   Duration rtt() const;  // of the last PING; 0: none yet
+  // Of the oldest PING that waits for any sign of the peer; never() when none does.
+  Instant unanswered_since() const;
 
  private:
   struct Impl;

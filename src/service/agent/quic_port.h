@@ -19,7 +19,8 @@ class QuicPort final : private flow::DatagramPort {
   QuicPort& operator=(const QuicPort&) = delete;
 
   // Nothing that was sent waits for an answer.
-  bool answered() const { return link_->connection().unanswered_since() == Instant::never(); }
+  bool answered() const { return unanswered_since() == Instant::never(); }
+  Instant unanswered_since() const { return link_->connection().unanswered_since(); }
   quic::Path path() const { return {local_, relay_}; }
   // The network has changed: moves where packets to the relay would leave by another address now.
   void look_at_path();

@@ -47,6 +47,27 @@ std::vector<LinkCarrier> ladder_of(CarrierChoice choice) {
   return {};
 }
 
+std::string_view carrier_name(LinkCarrier carrier) {
+  switch (carrier) {
+    case LinkCarrier::Quic: return "quic";
+    case LinkCarrier::H2: return "h2";
+    case LinkCarrier::Ws: return "ws";
+  }
+  return "unknown";
+}
+
+constexpr std::string_view kNoAnswer = "no answer in time", kSilence = "silence";
+constexpr std::string_view kOutrun = "another carrier was faster";
+
+std::string why_of(const flow::CarrierDown& down) {
+  if (down.timeout) return std::string(kNoAnswer);
+  return down.reason.empty() ? "closed" : down.reason;
+}
+
+// A link that has been waiting for an answer this long is not called live any more; one that is
+// lost is given up by its carrier (kLinkIdleTimeout).
+constexpr Duration kSilenceSaid = 2s;
+
 // Above this a carrier is good enough, whatever another might bring.
 constexpr std::uint64_t kGoodRate = 10'000'000 / 8;
 // What another carrier brings is counted for so long, and has to be half as much again. Where it is
@@ -106,7 +127,7 @@ std::string_view Uplink::state_name() const {
     case State::Idle: return "idle";
     case State::Resolving: return "resolving";
     case State::Connecting: return "connecting";
-    case State::Live: return "live";
+    case State::Live: return silence() ? "silent" : "live";
     case State::Waiting: return "waiting";
     case State::Stopped: return "stopped";
   }
@@ -116,6 +137,28 @@ std::string_view Uplink::state_name() const {
 std::optional<flow::CarrierStats> Uplink::stats() const {
   if (!live()) return std::nullopt;
   return live_->carrier().stats();
+}
+
+std::optional<Duration> Uplink::silence() const {
+  if (!live()) return std::nullopt;
+  const Instant since = live_->unanswered_since();
+  if (since == Instant::never() || shared_.loop.now() - since < kSilenceSaid) return std::nullopt;
+  return shared_.loop.now() - since;
+}
+
+std::string Uplink::trouble() const {
+  if (!live()) return trouble_;
+  if (const auto silent = silence())
+    return "no answer of the relay for " + std::to_string(*silent / 1s) + " s";
+  const bool best = ladder_.empty() || live_->kind() == ladder_.front();
+  return best ? std::string() : carrier_trouble_;
+}
+
+void Uplink::note_carrier(LinkCarrier carrier, std::string_view what) {
+  carrier_trouble_ = "not by " + std::string(carrier_name(carrier)) + ": " + std::string(what);
+  // Networks that pass no UDP say nothing about it.
+  if (carrier == LinkCarrier::Quic && (what == kNoAnswer || what == kSilence))
+    carrier_trouble_ += " (does a firewall drop UDP?)";
 }
 
 // --- one attempt ---------------------------------------------------------------------------------
@@ -275,7 +318,10 @@ void Uplink::judge_trial() {
 }
 
 Status Uplink::on_peer_key(UplinkLink& link) {
-  if (chosen_ != nullptr) return Error{0, "another carrier was faster"};
+  if (chosen_ != nullptr) {
+    link.outrun();
+    return Error{0, std::string(kOutrun)};
+  }
   const bool worse = live_ != nullptr && link.kind() > live_->kind();
   if (worse && live_->answered() && !trial_.wanted)
     return Error{0, "the better carrier works again"};
@@ -287,9 +333,14 @@ Status Uplink::on_peer_key(UplinkLink& link) {
   }
   chosen_ = &link;
   head_start_.stop();
-  for (auto& other : links_)
-    if (other.get() != &link && other.get() != live_)
-      other->close(link::CloseCode::Done, "another carrier was faster");
+  if (live_ != nullptr && live_->kind() < link.kind())
+    note_carrier(live_->kind(), trial_.wanted ? "it brings little" : kSilence);
+  for (auto& other : links_) {
+    if (other.get() == &link || other.get() == live_) continue;
+    if (other->kind() < link.kind()) note_carrier(other->kind(), kNoAnswer);
+    other->outrun();
+    other->close(link::CloseCode::Done, kOutrun);
+  }
   // What the session has handed on is said in HELLO, and must not change from there on. The old
   // link's carrier lets go of the streams, which may end meanwhile. Not Done: that would end the
   // session at the relay.
@@ -441,6 +492,8 @@ void Uplink::on_link_down(UplinkLink& link, const flow::CarrierDown& down) {
     return;
   }
   if (live_ != nullptr) {
+    if (link.kind() < live_->kind() && !was_chosen && !link.was_outrun())
+      note_carrier(link.kind(), why_of(down));
     // It had taken the session from the live link, which cannot have it back. Not Done: that would
     // end the session at the relay.
     if (was_chosen) return live_->close(link::CloseCode::Deadline, "could not move from it");
@@ -466,8 +519,8 @@ void Uplink::after_attempt_failed(const UplinkLink& link, const flow::CarrierDow
     // Of this way only: somebody may open what goes over TCP, and leave a WebSocket alone.
     shared_.log.error("agent.relay_not_trusted", {{"relay", label_}, {"what", last_error_}});
   }
-  if (!proven || last_error_.empty())
-    last_error_ = down.timeout ? "no answer in time" : down.reason.empty() ? "closed" : down.reason;
+  if (!proven || last_error_.empty()) last_error_ = why_of(down);
+  note_carrier(link.kind(), last_error_);
   if (!links_.empty()) return;  // another way may do better
   if (!try_next_way()) wait(last_error_);
 }
@@ -476,7 +529,7 @@ void Uplink::after_live_lost(const flow::CarrierDown& down) {
   session_->detach();
   const auto code = static_cast<link::CloseCode>(down.code);
   const bool by_relay = down.application && down.by_peer;
-  const std::string why = down.timeout ? "silence" : down.reason;
+  const std::string why = down.timeout ? std::string(kSilence) : down.reason;
   trouble_ = why;
   shared_.log.warn("agent.link_lost", {{"relay", label_}, {"why", why}, {"streams", streams()}});
   shared_.events.on_offline(label_, why);

@@ -87,8 +87,9 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   std::string_view state_name() const;
   std::optional<flow::CarrierStats> stats() const;       // while live
   const std::vector<std::string>& urls() const { return urls_; }  // of the last registration
-  // Why it is not live; empty before the first failure and while live.
-  std::string_view trouble() const { return live() ? std::string_view() : trouble_; }
+  // Why it is not live, or what is wrong with the link that it is live on: silence, or that a
+  // better carrier could not be had. Empty before the first failure and while all is well.
+  std::string trouble() const;
   Duration live_for() const { return live() ? shared_.loop.now() - live_since_ : Duration{0}; }
   std::size_t times_live() const { return times_live_; }
   // Since the relay last looked whether a visitor would be served; unset: it never did.
@@ -123,6 +124,9 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   void on_suspect(UplinkLink& link) override;
   void on_link_down(UplinkLink& link, const flow::CarrierDown& down) override;
 
+  // How long the live link has been waiting for an answer, where that is long enough to be said.
+  std::optional<Duration> silence() const;
+  void note_carrier(LinkCarrier carrier, std::string_view what);
   void after_attempt_failed(const UplinkLink& link, const flow::CarrierDown& down);
   void after_live_lost(const flow::CarrierDown& down);
   void wait(std::string_view why);
@@ -162,6 +166,7 @@ class Uplink final : private StreamAcceptor, private UplinkOwner {
   io::Timer head_start_;          // of what is tried before the next way
   io::Timer better_;              // until a better carrier is tried again
   std::string last_error_;
+  std::string carrier_trouble_;   // of one that was not taken, whether or not it matters now
   std::optional<Instant> probed_at_;
 
   // A rung below QUIC, tried because QUIC brings little: kept where it brings more.

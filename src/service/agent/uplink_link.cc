@@ -94,6 +94,12 @@ bool UplinkLink::network_changed() {
   return now && *now != *source_;
 }
 
+Instant UplinkLink::unanswered_since() const {
+  if (port_ != nullptr) return port_->unanswered_since();
+  return pool_ != nullptr && state_ != link::LinkState::Closed ? pool_->unanswered_since()
+                                                               : Instant::never();
+}
+
 void UplinkLink::open_tcp() {
   if (options_.proxy == nullptr) {
     if (const auto source = source_toward(loop_, options_.relay)) source_ = *source;

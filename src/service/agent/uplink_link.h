@@ -79,9 +79,14 @@ class UplinkLink final : private flow::CarrierListener, private PoolOwner {
   }
   // False: something was sent over QUIC behind which nothing has come back.
   bool answered() const { return port_ == nullptr || port_->answered(); }
+  // Since when nothing has come back for what was sent; never(): all is well.
+  Instant unanswered_since() const;
   // Also after it is closed: whether it ever was.
   bool handshake_done() const { return handshake_done_; }
   const link::Refused* refused() const { return refused_ ? &*refused_ : nullptr; }
+  // Its end says nothing about its way: another one was first.
+  void outrun() { outrun_ = true; }
+  bool was_outrun() const { return outrun_; }
   void close(link::CloseCode code, std::string_view reason);
   // The network has changed. QUIC moves by itself; true: this goes by TCP, and the relay would be
   // reached by another address of ours now.
@@ -132,6 +137,7 @@ class UplinkLink final : private flow::CarrierListener, private PoolOwner {
   std::string failure_;                      // before there was a carrier
   link::LinkState state_ = link::LinkState::Handshake;
   bool handshake_done_ = false;
+  bool outrun_ = false;
   link::FrameReader frames_;
   std::vector<flow::CarrierStream> early_;   // streams that overtook WELCOME
   std::optional<link::Refused> refused_;
