@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "app/http_proxy.h"
 #include "crypto/digest.h"
 #include "crypto/key_file.h"
 #include "crypto/random.h"
 #include "io/port_check.h"
+#include "proto/http/url.h"
 
 namespace adit::app {
 namespace {
@@ -73,6 +75,13 @@ Result<service::AgentAcme> make_agent_acme(const AgentConfig& config) {
   out.roots_pem_file = config.acme.ca;
   out.folder = config.state_dir + "/agent_acme";
   out.only = config.acme.domains;
+  auto directory = http::parse_https_url(out.renewal.directory);
+  const bool direct = !directory || bypasses_proxy(config.no_proxy, directory->to.host);
+  if (!config.https_proxy.empty() && !direct) {
+    auto proxy = parse_http_proxy(config.https_proxy);
+    if (!proxy) return std::move(proxy).error();
+    out.proxy = std::move(*proxy);
+  }
   return out;
 }
 

@@ -39,11 +39,11 @@ std::string lower(std::string_view in) {
 
 }  // namespace
 
-Result<service::HttpProxy> parse_http_proxy(std::string_view url) {
+Result<flow::HttpProxy> parse_http_proxy(std::string_view url) {
   if (lower(url.substr(0, kScheme.size())) == kScheme) url.remove_prefix(kScheme.size());
   if (url.find("://") != std::string_view::npos)
     return Error{0, "the proxy has to be named by an http:// URL"};
-  service::HttpProxy out;
+  flow::HttpProxy out;
   if (const std::size_t at = url.rfind('@'); at != std::string_view::npos) {
     const auto credentials = percent_decoded(url.substr(0, at));
     if (!credentials || credentials->find_first_of("\r\n") != std::string::npos)

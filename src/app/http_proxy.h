@@ -5,13 +5,13 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "service/agent/tcp_way.h"
+#include "flow/proxied_dialer.h"
 
 namespace adit::app {
 
 // "http://[USER:PASSWORD@]HOST[:PORT][/]" or "HOST:PORT"; the port is 80 by default, user and
 // password may be percent-encoded. Errors name what is wrong and repeat no password.
-Result<service::HttpProxy> parse_http_proxy(std::string_view url);
+Result<flow::HttpProxy> parse_http_proxy(std::string_view url);
 
 // The URL as it may be shown.
 std::string without_password(std::string_view url);

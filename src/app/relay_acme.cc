@@ -31,7 +31,8 @@ Result<std::unique_ptr<RelayAcme>> RelayAcme::make(io::Loop& loop, io::Resolver&
   }
   out->renewal_ = std::make_unique<service::Renewal>(
       loop, log, thread.metrics(), std::move(*settings),
-      std::make_unique<service::HttpsFetcher>(loop, resolver, config.acme.ca), *prover,
+      std::make_unique<service::HttpsFetcher>(loop, resolver, config.acme.ca, std::nullopt),
+      *prover,
       static_cast<service::CertificateOwner&>(*out));
   return out;
 }

@@ -2,7 +2,6 @@
 
 #include <cerrno>
 
-#include "flow/tcp_stream.h"
 #include "flow/tls_stream.h"
 #include "proto/http/url.h"
 
@@ -23,11 +22,12 @@ std::string request_text(const http::Request& request, const http::Url& url) {
 }  // namespace
 
 HttpsClient::HttpsClient(io::Loop& loop, io::Resolver& resolver, const crypto::TlsContext& tls,
-                         Done done)
+                         const HttpProxy* proxy, Done done)
     : loop_(loop),
       tls_(tls),
       done_(done),
-      dialer_(loop, resolver, Dialer::Done::to<&HttpsClient::on_dialled>(this)),
+      proxy_(proxy),
+      dialer_(loop, resolver, ProxiedDialer::Done::to<&HttpsClient::on_dialled>(this)),
       timer_(loop, Delegate<void()>::to<&HttpsClient::on_timer>(this)) {}
 
 HttpsClient::~HttpsClient() {
@@ -41,15 +41,14 @@ void HttpsClient::fetch(const http::Request& request, Deadline deadline) {
   host_ = url->to.host;
   text_ = request_text(request, *url);
   reader_.emplace(request.method == "HEAD");
-  dialer_.dial(url->to, deadline);
+  dialer_.dial(url->to, url->to, proxy_, deadline);
 }
 
-void HttpsClient::on_dialled(Result<io::Socket> socket) {
-  if (!socket) return fail_later(socket.error());
+void HttpsClient::on_dialled(Result<std::unique_ptr<Duplex>> stream) {
+  if (!stream) return fail_later(stream.error());
   auto session = crypto::TlsSession::client(tls_, host_);
   if (!session) return fail_later(session.error());
-  auto tcp = std::make_unique<TcpStream>(loop_, std::move(*socket));
-  stream_ = std::make_unique<TlsStream>(loop_, std::move(tcp), std::move(*session));
+  stream_ = std::make_unique<TlsStream>(loop_, std::move(*stream), std::move(*session));
   stream_->set_listener(this);
   stream_->start();
   push();

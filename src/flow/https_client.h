@@ -1,5 +1,6 @@
-// One request to an HTTPS server, on a connection of its own: looks the name up, dials, checks the
-// certificate, sends, reads the answer. For APIs that are asked now and then (ACME), not for load.
+// One request to an HTTPS server, on a connection of its own: looks the name up, dials (or asks a
+// proxy to), checks the certificate, sends, reads the answer. For APIs that are asked now and then
+// (ACME), not for load.
 #pragma once
 
 #include <memory>
@@ -7,8 +8,8 @@
 #include <string>
 
 #include "crypto/tls_context.h"
-#include "flow/dialer.h"
 #include "flow/duplex.h"
+#include "flow/proxied_dialer.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "proto/http/message.h"
@@ -22,7 +23,9 @@ class HttpsClient final : private DuplexListener {
   using Done = Delegate<void(Result<http::Response>)>;
 
   // `tls` outlives the client and says whom to trust (crypto::Verify::WebPki).
-  HttpsClient(io::Loop& loop, io::Resolver& resolver, const crypto::TlsContext& tls, Done done);
+  // `proxy`, if not null, too.
+  HttpsClient(io::Loop& loop, io::Resolver& resolver, const crypto::TlsContext& tls,
+              const HttpProxy* proxy, Done done);
   ~HttpsClient();
   HttpsClient(const HttpsClient&) = delete;
   HttpsClient& operator=(const HttpsClient&) = delete;
@@ -31,7 +34,7 @@ class HttpsClient final : private DuplexListener {
   void fetch(const http::Request& request, Deadline deadline);
 
  private:
-  void on_dialled(Result<io::Socket> socket);
+  void on_dialled(Result<std::unique_ptr<Duplex>> stream);
   void on_readable() override;
   void on_writable() override;
   void on_failed(const Error& error) override;
@@ -43,7 +46,8 @@ class HttpsClient final : private DuplexListener {
   io::Loop& loop_;
   const crypto::TlsContext& tls_;
   Done done_;
-  Dialer dialer_;
+  const HttpProxy* proxy_;
+  ProxiedDialer dialer_;
   io::Timer timer_;                // the deadline, or a failure that waits to be said
   std::optional<Error> failure_;
   std::string host_, text_;        // text_: the request

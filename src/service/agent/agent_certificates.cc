@@ -71,7 +71,8 @@ AgentCertificates::Entry& AgentCertificates::entry_of(std::size_t service,
   settings.seed = crypto::random_u64();
   entry->renewal = std::make_unique<Renewal>(
       loop_, log_, metrics_, std::move(settings),
-      std::make_unique<HttpsFetcher>(loop_, resolver_, settings_.roots_pem_file), *prover_,
+      std::make_unique<HttpsFetcher>(loop_, resolver_, settings_.roots_pem_file, settings_.proxy),
+      *prover_,
       *entry);
   entries_.push_back(std::move(entry));
   return *entries_.back();

@@ -20,6 +20,7 @@ struct AgentAcme {
   RenewalSettings renewal;         // for all; chain_path and key_pem are filled in
   ProverSettings prover;
   std::string roots_pem_file;      // who may vouch for the ACME server; empty: the system's
+  std::optional<flow::HttpProxy> proxy;  // to ask for the ACME server
   std::string folder;              // of the certificates
   std::vector<std::string> only;   // names; empty: all that are granted
 };

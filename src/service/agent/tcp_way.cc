@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "flow/tcp_stream.h"
 #include "flow/tls_stream.h"
 #include "flow/ws_stream.h"
 #include "proto/ws/handshake.h"
@@ -12,8 +11,6 @@ namespace adit::service {
 
 namespace {
 using Kind = http1::HeadReader::Kind;
-
-constexpr int kProxyAuthenticationRequired = 407;
 }  // namespace
 
 TcpWay::TcpWay(io::Loop& loop, io::Resolver& resolver, const TcpWayOptions& options,
@@ -22,40 +19,9 @@ TcpWay::TcpWay(io::Loop& loop, io::Resolver& resolver, const TcpWayOptions& opti
       options_(options),
       deadline_(deadline),
       done_(done),
-      dialer_(loop, resolver, flow::Dialer::Done::to<&TcpWay::on_dialled>(this)) {
-  const HostPort direct{options_.address.ip.text(), options_.address.port};
-  dialer_.dial(options_.proxy == nullptr ? direct : options_.proxy->address, deadline);
-}
-
-void TcpWay::on_dialled(Result<io::Socket> socket) {
-  if (!socket) {
-    Error e = std::move(socket).error();
-    if (options_.proxy != nullptr) e = std::move(e).with("proxy");
-    return done_(std::move(e));
-  }
-  auto tcp = std::make_unique<flow::TcpStream>(loop_, std::move(*socket), ByteVector());
-  if (options_.proxy == nullptr) return on_tcp(std::move(tcp));
-  const std::string to = options_.relay.text();
-  std::string request = "CONNECT " + to + " HTTP/1.1\r\nHost: " + to + "\r\n";
-  if (!options_.proxy->authorization.empty())
-    request += "Proxy-Authorization: " + options_.proxy->authorization + "\r\n";
-  connect_ = std::make_unique<flow::HeadExchange>(
-      loop_, std::move(tcp), Kind::Response, request + "\r\n", deadline_.instant(),
-      flow::HeadExchange::Done::to<&TcpWay::on_connected>(this));
-}
-
-void TcpWay::on_connected(Result<http1::Head> answer) {
-  if (!answer) return done_(std::move(answer).error().with("proxy"));
-  if (answer->status == kProxyAuthenticationRequired) {
-    return done_(Error{0, "the proxy wants a user and password (407): name it as "
-                          "http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY"});
-  }
-  if (answer->status < 200 || answer->status > 299) {
-    return done_(Error{0, "the proxy does not connect to " + options_.relay.text() + ": " +
-                              std::to_string(answer->status)});
-  }
-  auto stream = connect_->take();
-  on_tcp(std::move(stream));
+      dialer_(loop, resolver, flow::ProxiedDialer::Done::to<&TcpWay::on_tcp>(this)) {
+  dialer_.dial(options_.relay, {options_.address.ip.text(), options_.address.port},
+               options_.proxy, deadline);
 }
 
 std::string TcpWay::host_field() const {
@@ -63,11 +29,11 @@ std::string TcpWay::host_field() const {
   return options_.server_name + (usual ? "" : ":" + std::to_string(options_.relay.port));
 }
 
-void TcpWay::on_tcp(std::unique_ptr<flow::Duplex> stream) {
-  if (options_.kind != LinkCarrier::Ws) return done_(std::move(stream));
+void TcpWay::on_tcp(Result<std::unique_ptr<flow::Duplex>> stream) {
+  if (!stream || options_.kind != LinkCarrier::Ws) return done_(std::move(stream));
   auto session = crypto::TlsSession::client(*options_.https, options_.server_name, {});
   if (!session) return done_(std::move(session).error());
-  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(stream), std::move(*session));
+  auto tls = std::make_unique<flow::TlsStream>(loop_, std::move(*stream), std::move(*session));
   key_ = ws::new_key();
   std::string target(kWsLinkPath);
   if (options_.affinity) target += "?thread=" + std::to_string(*options_.affinity);

@@ -12,26 +12,21 @@
 
 #include "base/address.h"
 #include "crypto/tls_context.h"
-#include "flow/dialer.h"
 #include "flow/duplex.h"
 #include "flow/head_exchange.h"
+#include "flow/proxied_dialer.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "service/agent/link_tls.h"
 
 namespace adit::service {
 
-struct HttpProxy {
-  HostPort address;
-  std::string authorization;  // "Basic …" or empty
-};
-
 struct TcpWayOptions {
   LinkCarrier kind = LinkCarrier::H2;
   HostPort relay;                  // as the user named it: a proxy resolves it by itself
   Address address;                 // dialled where there is no proxy
   std::string server_name;         // Host, and SNI of the HTTPS connection
-  const HttpProxy* proxy = nullptr;
+  const flow::HttpProxy* proxy = nullptr;
   const crypto::TlsContext* https = nullptr;  // Ws
   std::optional<std::uint8_t> affinity;       // Ws: the relay's thread that has the session
 };
@@ -46,9 +41,7 @@ class TcpWay {
          Done done);
 
  private:
-  void on_dialled(Result<io::Socket> socket);
-  void on_connected(Result<http1::Head> answer);
-  void on_tcp(std::unique_ptr<flow::Duplex> stream);
+  void on_tcp(Result<std::unique_ptr<flow::Duplex>> stream);
   void on_upgraded(Result<http1::Head> answer);
   std::string host_field() const;
 
@@ -56,8 +49,7 @@ class TcpWay {
   const TcpWayOptions options_;
   const Deadline deadline_;
   Done done_;
-  flow::Dialer dialer_;
-  std::unique_ptr<flow::HeadExchange> connect_;  // with the proxy
+  flow::ProxiedDialer dialer_;
   std::unique_ptr<flow::HeadExchange> upgrade_;
   std::string key_;  // of the WebSocket
 };

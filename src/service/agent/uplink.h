@@ -25,7 +25,7 @@ struct RelayTarget {
   HostPort address;
   std::string name;  // of its certificate, and the SNI
   std::string pin;
-  std::optional<HttpProxy> proxy{};  // for what goes over TCP
+  std::optional<flow::HttpProxy> proxy{};  // for what goes over TCP
 };
 
 // What the agent tells its owner (the command line prints it).

@@ -54,7 +54,7 @@ struct UplinkLinkOptions {
   HostPort host;                  // as the user named the relay
   Address relay;
   // TCP only.
-  const HttpProxy* proxy = nullptr;
+  const flow::HttpProxy* proxy = nullptr;
   const crypto::TlsContext* https = nullptr;  // Ws
   // The thread that has the session, so that a link that resumes it gets there.
   std::optional<std::uint8_t> affinity{};

@@ -4,10 +4,12 @@
 
 namespace adit::service {
 
-HttpsFetcher::HttpsFetcher(io::Loop& loop, io::Resolver& resolver, std::string roots_pem_file)
+HttpsFetcher::HttpsFetcher(io::Loop& loop, io::Resolver& resolver, std::string roots_pem_file,
+                           std::optional<flow::HttpProxy> proxy)
     : loop_(loop),
       resolver_(resolver),
       roots_pem_file_(std::move(roots_pem_file)),
+      proxy_(std::move(proxy)),
       failed_(loop, Delegate<void()>::to<&HttpsFetcher::on_failure>(this)) {}
 
 void HttpsFetcher::fetch(const http::Request& request, Done done) {
@@ -25,7 +27,8 @@ void HttpsFetcher::fetch(const http::Request& request, Done done) {
     tls_.emplace(std::move(*made));
   }
   client_ = std::make_unique<flow::HttpsClient>(
-      loop_, resolver_, *tls_, flow::HttpsClient::Done::to<&HttpsFetcher::on_done>(this));
+      loop_, resolver_, *tls_, proxy_ ? &*proxy_ : nullptr,
+      flow::HttpsClient::Done::to<&HttpsFetcher::on_done>(this));
   client_->fetch(request, Deadline::after(loop_.now(), limits::kHttpDeadline));
 }
 

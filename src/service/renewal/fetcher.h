@@ -26,8 +26,10 @@ class Fetcher {
 class HttpsFetcher final : public Fetcher {
  public:
   // `roots_pem_file`: the authorities that may vouch for the server; empty: the system's. Read when
-  // the first request comes, and again after rest(): a broken file stops no program.
-  HttpsFetcher(io::Loop& loop, io::Resolver& resolver, std::string roots_pem_file);
+  // the first request comes, and again after rest(): a broken file stops no program. `proxy`: what
+  // the network wants to be asked, if anything.
+  HttpsFetcher(io::Loop& loop, io::Resolver& resolver, std::string roots_pem_file,
+               std::optional<flow::HttpProxy> proxy);
 
   void fetch(const http::Request& request, Done done) override;
   void rest() override;
@@ -39,6 +41,7 @@ class HttpsFetcher final : public Fetcher {
   io::Loop& loop_;
   io::Resolver& resolver_;
   const std::string roots_pem_file_;
+  const std::optional<flow::HttpProxy> proxy_;
   std::optional<crypto::TlsContext> tls_;
   std::unique_ptr<flow::HttpsClient> client_;
   Done done_;
