@@ -4,6 +4,11 @@
 
 namespace adit {
 
+namespace {
+// What the list of an empty ring may keep room for.
+constexpr std::size_t kIdleChunks = 4;
+}  // namespace
+
 void ByteRing::append(Bytes in) {
   while (!in.empty()) {
     const auto used = static_cast<std::size_t>(end_ - base_);
@@ -30,14 +35,14 @@ Bytes ByteRing::peek(std::uint64_t offset) const {
 void ByteRing::release(std::uint64_t offset) {
   begin_ = std::clamp(offset, begin_, end_);
   if (begin_ == end_) {
+    if (chunks_.capacity() > kIdleChunks) give_back(chunks_);
     chunks_.clear();
     base_ = end_;
     return;
   }
-  while (begin_ - base_ >= kChunkBytes) {
-    chunks_.pop_front();
-    base_ += kChunkBytes;
-  }
+  const std::uint64_t gone = (begin_ - base_) / kChunkBytes;
+  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(gone));
+  base_ += gone * kChunkBytes;
 }
 
 }  // namespace adit

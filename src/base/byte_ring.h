@@ -1,13 +1,13 @@
 // The bytes of one direction of a stream, by offset: appended at the end, read anywhere between,
 // given up from the front. Addresses stay put until released (a QUIC engine points into them until
 // they are acknowledged), so it is a queue of fixed chunks and not a circular array. Empty it holds
-// no memory.
+// no memory but a few pointers at most: there is one or more for each idle stream.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -35,7 +35,9 @@ class ByteRing {
   void release(std::uint64_t offset);
 
  private:
-  std::deque<std::unique_ptr<std::uint8_t[]>> chunks_;
+  // Not a deque, which allocates 600 bytes before anything is put into it. A stream's bound is 256
+  // chunks (limits::kStreamRetainBytesMax), so taking the first one off moves 2 KiB at most.
+  std::vector<std::unique_ptr<std::uint8_t[]>> chunks_;
   std::uint64_t begin_, end_;
   std::uint64_t base_;  // offset of the first byte of chunks_[0]
 };

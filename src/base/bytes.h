@@ -17,6 +17,13 @@ using Bytes = std::span<const std::uint8_t>;
 using MutableBytes = std::span<std::uint8_t>;
 using ByteVector = std::vector<std::uint8_t>;
 
+// Empties it and gives its memory back. `v = {}` and clear() keep the memory: the braces become an
+// empty initializer_list, which is copied into what is there.
+template <class T>
+void give_back(std::vector<T>& v) {
+  std::vector<T>().swap(v);
+}
+
 inline Bytes as_bytes(std::string_view s) {
   return {reinterpret_cast<const std::uint8_t*>(s.data()), s.size()};
 }

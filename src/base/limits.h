@@ -75,6 +75,8 @@ inline constexpr std::size_t kLinkConnectionsMax = 8;   // of one link over TCP
 inline constexpr std::size_t kLinkConnections = 4;      // unless configured
 // Until an agent replaces a connection that has left its link.
 inline constexpr Duration kLinkConnectionAgain = 5s;
+// A link without visitors for so long, and twice as long at most, goes back to one connection.
+inline constexpr Duration kLinkConnectionsIdle = 60s;
 inline constexpr std::size_t kUnauthenticatedLinksMax = 1024;  // in handshake or before HELLO
 // Of them over TCP from one address, so that one address does not keep all agents out.
 inline constexpr std::size_t kUnauthenticatedLinksPerAddressMax = 128;

@@ -42,7 +42,7 @@ class Queue {
     if (at_ == data_.size()) clear();
   }
   void clear() {
-    if (data_.capacity() > kIdleBufferBytes) data_ = {};
+    if (data_.capacity() > kIdleBufferBytes) give_back(data_);
     data_.clear();
     at_ = 0;
   }
@@ -259,6 +259,11 @@ Result<ByteVector> TlsSession::export_keying_material(std::string_view label, By
                                                       std::size_t length) const {
   if (!state_->handshake_done) return Error{EAGAIN, "no keying material before the handshake"};
   return crypto::export_keying_material(state_->ssl(), label, context, length);
+}
+
+void TlsSession::forget_keying_material() {
+  CHECK(state_->handshake_done);
+  wolfSSL_FreeArrays(state_->ssl());
 }
 
 WOLFSSL* TlsSession::native() const { return state_->ssl(); }

@@ -78,6 +78,9 @@ class TlsSession {
   std::string cipher() const;    // "TLS_AES_128_GCM_SHA256"
   Result<ByteVector> export_keying_material(std::string_view label, Bytes context,
                                             std::size_t length) const;
+  // After the handshake: export_keying_material() is not called any more, and what it needs (3 KiB)
+  // may go.
+  void forget_keying_material();
 
   WOLFSSL* native() const;
 

@@ -96,6 +96,9 @@ class Carrier {
   virtual ByteVector peer_spki_der() const = 0;
   virtual Result<ByteVector> export_keying_material(std::string_view label,
                                                     std::size_t n) const = 0;
+  // Called once the link is live: what only the handshake and the two above needed may go, and they
+  // need not answer any more, but for the peer's key where connections are still to be added.
+  virtual void forget_handshake() {}
   virtual CarrierStats stats() const = 0;
   // Says goodbye; on_down follows.
   virtual void close(std::uint64_t code, std::string_view reason) = 0;
@@ -104,6 +107,8 @@ class Carrier {
   virtual std::unique_ptr<H2Link> release_connection();
   // Takes one more; false: it takes none, or no more.
   virtual bool add_connection(std::unique_ptr<H2Link> link);
+  // Closes those beyond the first on which there are no streams; how many are left beyond it.
+  virtual std::size_t close_spare_connections() { return 0; }
 
   static constexpr std::size_t kControlQueueBytesMax = 256 * 1024;
 

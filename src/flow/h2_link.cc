@@ -132,7 +132,7 @@ bool H2Link::write_rest() {
   bytes_sent_ += n;
   rest_at_ += n;
   if (rest_at_ < rest_.size()) return false;
-  rest_ = {};
+  give_back(rest_);
   rest_at_ = 0;
   return true;
 }

@@ -38,6 +38,7 @@ class H2Link final : public Carrier, private DuplexListener {
   Result<ByteVector> export_keying_material(std::string_view label, std::size_t n) const override {
     return stream_->session().export_keying_material(label, {}, n);
   }
+  void forget_handshake() override { stream_->forget_keying_material(); }
   CarrierStats stats() const override;
   // Since when it waits for a sign of the peer; never(): it does not.
   Instant unanswered_since() const { return engine_.unanswered_since(); }

@@ -1,5 +1,6 @@
 #include "flow/h2_pool.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace adit::flow {
@@ -32,9 +33,28 @@ bool H2Pool::add_connection(std::unique_ptr<H2Link> link) {
     if (p.link != nullptr || p.spent || closing_) continue;
     p.link = std::move(link);
     p.link->set_listener(&p);
+    p.link->forget_handshake();  // whose it is has been proven
     return true;
   }
   return false;
+}
+
+bool H2Pool::has_streams() const {
+  return std::ranges::any_of(places_, [](const Place& p) { return !p.open.empty(); });
+}
+
+std::size_t H2Pool::close_spare_connections() {
+  std::size_t left = 0;
+  for (std::size_t i = 1; i < kPlaces; ++i) {
+    Place& p = places_[i];
+    if (p.link == nullptr) continue;
+    if (p.open.empty()) {
+      p.link->close(0, "nobody needs it");  // link::CloseCode::Done
+    } else {
+      ++left;
+    }
+  }
+  return left;
 }
 
 H2Link* H2Pool::link_of(CarrierStream id) const {

@@ -23,9 +23,11 @@ class H2Pool final : public Carrier {
   ~H2Pool() override;
 
   std::size_t connections() const;
+  bool has_streams() const;
 
   std::unique_ptr<H2Link> release_connection() override;
   bool add_connection(std::unique_ptr<H2Link> link) override;
+  std::size_t close_spare_connections() override;
 
   Status send_control(Bytes bytes) override { return first().send_control(bytes); }
   Result<CarrierStream> open_stream() override;
@@ -42,6 +44,7 @@ class H2Pool final : public Carrier {
   Result<ByteVector> export_keying_material(std::string_view label, std::size_t n) const override {
     return first().export_keying_material(label, n);
   }
+  void forget_handshake() override { first().forget_handshake(); }
   CarrierStats stats() const override;
   Instant unanswered_since() const { return first().unanswered_since(); }
   void close(std::uint64_t code, std::string_view reason) override;

@@ -45,7 +45,7 @@ void QuicLink::feed(const quic::Path& path, std::uint8_t ecn, Bytes bytes,
 
 Status QuicLink::migrate(DatagramPort& port, const quic::Path& path) {
   port_ = &port;
-  unsent_.clear();
+  give_back(unsent_);
   auto moved = connection_->migrate(path, loop_.now());
   loop_.run_later(flush_);
   return moved;
@@ -101,7 +101,7 @@ bool QuicLink::send_all() {
       port_->wait_writable(*this);
       return false;
     }
-    if (kept) unsent_.clear();
+    if (kept) give_back(unsent_);
     total += n;
     if (total >= kFlushBytesMax) return true;
   }

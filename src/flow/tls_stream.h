@@ -27,6 +27,7 @@ class TlsStream final : public Duplex, private DuplexListener {
   void abort() override;
   bool broken() const override { return failed_ || inner_->broken(); }
   const crypto::TlsSession& session() const { return session_; }
+  void forget_keying_material() { session_.forget_keying_material(); }
 
  private:
   void on_readable() override { advance(); }

@@ -361,7 +361,7 @@ Bytes Connection::drain(std::size_t most, Instant now) {
     c.out.insert(c.out.end(), data, data + n);
   }
   c.tell_acked();
-  if (c.out.empty()) c.out = {};  // an idle connection holds no buffer
+  if (c.out.empty()) give_back(c.out);  // an idle connection holds no buffer
   return c.out;
 }
 

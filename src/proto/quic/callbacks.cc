@@ -77,6 +77,8 @@ int on_crypto_data(ngtcp2_conn* conn, ngtcp2_encryption_level level, std::uint64
   }
   // What is left for a client behind the handshake are tickets, which it would not use.
   if (guarded == Level::Application) return 0;
+  // Not to be seen: the keys of the other levels are gone by then (RFC 9001 §4.9).
+  if (static_cast<Impl*>(impl)->tls == nullptr) return 0;
   return ngtcp2_crypto_recv_crypto_data_cb(conn, level, offset, data, size, impl);
 }
 

@@ -47,8 +47,8 @@ void Connection::Impl::fail(int rv, Instant now) {
       return enter(Phase::Finished, now,
                    {.code = NGTCP2_VERSION_NEGOTIATION_ERROR, .by_peer = true, .reason = text});
     case NGTCP2_ERR_CRYPTO:
-      return send_close(crypto_error(ngtcp2_conn_get_tls_alert(conn.get())), false, tls->failure(),
-                        now);
+      return send_close(crypto_error(ngtcp2_conn_get_tls_alert(conn.get())), false,
+                        tls ? tls->failure() : text, now);
     default:
       return send_close(ngtcp2_err_infer_quic_transport_error_code(rv), false, text, now);
   }
@@ -96,7 +96,7 @@ void Connection::Impl::enter(Phase next, Instant now, Closed why) {
   const auto linger = Duration(static_cast<std::int64_t>(3 * ngtcp2_conn_get_pto(conn.get())));
   finished_at = next == Phase::Finished ? now : now + linger;
   streams.forget_sources();
-  datagrams.clear();
+  give_back(datagrams);
   held.reset();
   tell(std::move(why));
 }

@@ -324,15 +324,28 @@ bool Connection::closed() const { return impl_->phase != Phase::Open; }
 bool Connection::finished() const { return impl_->phase == Phase::Finished; }
 Path Connection::path() const { return current_path(impl_->conn.get()); }
 
-ByteVector Connection::peer_spki_der() const {
-  return impl_->handshake_done ? crypto::peer_spki_der(impl_->tls->native()) : ByteVector{};
+// Keys, and the secrets of the next ones (RFC 9001 §6), are ngtcp2's own by now, as are copies of
+// handshake messages that may have to be sent again. Of CRYPTO frames nothing reaches TLS behind
+// the handshake (crypto_guard.h).
+void Connection::forget_handshake() {
+  CHECK(impl_->handshake_done);
+  ngtcp2_conn_set_tls_native_handle(impl_->raw, nullptr);
+  impl_->tls.reset();
 }
 
-std::string Connection::alpn() const { return crypto::negotiated_alpn(impl_->tls->native()); }
+ByteVector Connection::peer_spki_der() const {
+  const bool known = impl_->handshake_done && impl_->tls;
+  return known ? crypto::peer_spki_der(impl_->tls->native()) : ByteVector{};
+}
+
+std::string Connection::alpn() const {
+  return impl_->tls ? crypto::negotiated_alpn(impl_->tls->native()) : std::string();
+}
 
 Result<ByteVector> Connection::export_keying_material(std::string_view label, Bytes context,
                                                       std::size_t n) const {
   if (!impl_->handshake_done) return Error{ENOTCONN, "the handshake is not done"};
+  if (!impl_->tls) return Error{EPROTO, "the handshake is forgotten"};
   return crypto::export_keying_material(impl_->tls->native(), label, context, n);
 }
 

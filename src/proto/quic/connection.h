@@ -163,6 +163,9 @@ class Connection {
   // may be destroyed. Reached by on_deadline().
   bool finished() const;
   Path path() const;
+  // The handshake is done, and the three below have been asked for what they know: the TLS session
+  // goes (some 15 KiB; nothing of QUIC needs it any more), and they know nothing from then on.
+  void forget_handshake();
   ByteVector peer_spki_der() const;     // after HandshakeDone
   std::string alpn() const;
   // RFC 8446 §7.5; both ends get the same bytes for the same label and context.

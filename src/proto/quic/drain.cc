@@ -172,14 +172,14 @@ std::optional<std::ptrdiff_t> Connection::Impl::write_datagram(Piece& piece) {
   const ngtcp2_ssize n = ngtcp2_conn_writev_datagram(
       conn.get(), piece.path, piece.info, piece.out.data(), piece.out.size(), &accepted,
       NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vec, payload.empty() ? 0 : 1, piece.now);
-  if (accepted != 0) datagrams.pop_front();
+  if (accepted != 0) datagrams.erase(datagrams.begin());
   switch (n) {
     case NGTCP2_ERR_WRITE_MORE:
       return std::nullopt;
     case NGTCP2_ERR_INVALID_ARGUMENT:
     case NGTCP2_ERR_INVALID_STATE:
       // Larger than the peer takes, or it takes none at all.
-      datagrams.pop_front();
+      datagrams.erase(datagrams.begin());
       return std::nullopt;
     default:
       return n;

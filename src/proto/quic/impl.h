@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -148,7 +147,7 @@ struct Connection::Impl {
   Randomness randomness;
   const ngtcp2_callbacks* callbacks;       // a fuzz target puts its own here, to be a hostile peer
 
-  // The library's connection goes first, then the TLS session.
+  // The library's connection goes first, then the TLS session (unless it is forgotten already).
   std::unique_ptr<QuicTls> tls;
   ngtcp2_conn* raw = nullptr;  // conn.get(), at an address that the TLS session may keep
   std::unique_ptr<ngtcp2_conn, NgtcpFree> conn;
@@ -159,7 +158,8 @@ struct Connection::Impl {
   std::vector<IdChange> id_changes;
   std::vector<StreamStopped> stopped;      // seen in the datagram being fed
   std::uint64_t credit_due = 0;            // connection credit for bytes dropped inside a callback
-  std::deque<ByteVector> datagrams;        // bounded by kDatagramQueueMax
+  // Bounded by kDatagramQueueMax. Not a deque: empty, that has 600 bytes.
+  std::vector<ByteVector> datagrams;
   bool datagram_turn = true;
   bool bad_alpn = false;
   bool settled = false;                    // see FrameFindings::retires_ids

@@ -138,9 +138,11 @@ void UplinkLink::on_way(Result<std::unique_ptr<flow::Duplex>> stream) {
 
 // --- further connections -------------------------------------------------------------------------
 
-// Every now and then: one that leaves does not say so.
+// With the first visitor, and every now and then while there are any: one that leaves does not say
+// so. A link without visitors has one connection (the relay closes the others in time): a relay
+// holds very many of those, and each connection is a TLS session and 35 KiB.
 void UplinkLink::grow() {
-  if (pool_ == nullptr || !live()) return;
+  if (pool_ == nullptr || !live() || !pool_->has_streams()) return;
   while (pool_->connections() + members_.size() < options_.connections) {
     members_.push_back(std::make_unique<PoolMember>(
         loop_, resolver_, static_cast<PoolOwner&>(*this), way_options(),
@@ -212,10 +214,10 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       if (!welcome) return std::move(welcome).error();
       if (auto ok = owner_.on_welcome(*this, *welcome); !ok) return ok;
       state_ = *to;
+      carrier_->forget_handshake();
       affinity_ = welcome->affinity;
       deadline_.stop();
       if (port_) port_->watch(Delegate<void()>::to<&UplinkLink::on_suspect>(this));
-      grow();
       for (flow::CarrierStream id : std::exchange(early_, {})) {
         on_stream_opened(id);
         on_stream_readable(id);
@@ -291,6 +293,7 @@ void UplinkLink::on_down(const flow::CarrierDown& down) {
 // --- streams -------------------------------------------------------------------------------------
 
 void UplinkLink::on_stream_opened(flow::CarrierStream id) {
+  if (!grow_.armed()) grow();
   if (Session* session = owner_.session_of(*this)) return session->on_stream_opened(id);
   if (early_.size() >= kEarlyStreamsMax)
     return close(link::CloseCode::Protocol, "streams before WELCOME");

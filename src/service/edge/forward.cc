@@ -61,7 +61,7 @@ void Forward::on_dialled(Result<io::Socket> socket) {
 
 void Forward::pump(std::unique_ptr<flow::Duplex> far) {
   dialer_.reset();
-  tried_ = {};  // an idle connection holds no list
+  give_back(tried_);  // an idle connection holds no list
   auto near = std::make_unique<flow::TcpStream>(edge_.loop_, std::move(visitor_->socket),
                                                 std::move(visitor_->early));
   visitor_.reset();

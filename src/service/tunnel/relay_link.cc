@@ -10,7 +10,8 @@ namespace adit::service {
 RelayLink::RelayLink(Tunnel& tunnel, std::unique_ptr<flow::Carrier> carrier, Instant deadline)
     : tunnel_(tunnel),
       carrier_(std::move(carrier)),
-      deadline_(tunnel.loop(), Delegate<void()>::to<&RelayLink::on_deadline>(this)) {
+      deadline_(tunnel.loop(), Delegate<void()>::to<&RelayLink::on_deadline>(this)),
+      spare_(tunnel.loop(), Delegate<void()>::to<&RelayLink::on_spare>(this)) {
   carrier_->set_listener(this);
   deadline_.set(deadline);
 }
@@ -102,6 +103,7 @@ void RelayLink::welcome(RelaySession& session, const link::Welcome& welcome) {
   session_ = &session;
   settle();
   deadline_.stop();
+  carrier_->forget_handshake();
   send(link::FrameType::Welcome, link::to_json(welcome));
 }
 
@@ -134,6 +136,26 @@ void RelayLink::close(link::CloseCode code, std::string_view reason) {
   state_ = link::LinkState::Closed;
   deadline_.stop();
   carrier_->close(static_cast<std::uint64_t>(code), reason);
+}
+
+bool RelayLink::add_connection(std::unique_ptr<flow::H2Link> connection) {
+  if (session_ == nullptr || !carrier_->add_connection(std::move(connection))) return false;
+  if (spare_.armed()) return true;
+  stream_before_ = session_->streams().next_stream();
+  spare_.set(tunnel_.loop().now() + limits::kLinkConnectionsIdle);
+  return true;
+}
+
+// The relay closes them, since it is the relay that opens streams: the agent could close one at the
+// moment in which a stream comes. A session without streams knows that the agent has handed
+// everything on.
+void RelayLink::on_spare() {
+  if (session_ == nullptr) return;
+  const std::uint64_t next = session_->streams().next_stream();
+  const bool idle = session_->streams().stream_count() == 0 && stream_before_ == next;
+  stream_before_ = next;
+  if (idle && carrier_->close_spare_connections() == 0) return;
+  spare_.set(tunnel_.loop().now() + limits::kLinkConnectionsIdle);
 }
 
 void RelayLink::on_deadline() {
@@ -170,6 +192,7 @@ void RelayLink::on_down(const flow::CarrierDown& down) {
   settle();
   state_ = link::LinkState::Closed;
   deadline_.stop();
+  spare_.stop();
   tunnel_.link_down(*this, down);  // destroys this
 }
 

@@ -38,6 +38,8 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   void close(link::CloseCode code, std::string_view reason);
   // JOIN: the connection belongs to another link.
   const std::optional<link::Join>& join() const { return join_; }
+  // `connection` of another link is this one's from now on; false: it is not wanted.
+  bool add_connection(std::unique_ptr<flow::H2Link> connection);
   // This link is destroyed right after it.
   std::unique_ptr<flow::H2Link> leave_connection();
   // The session is over or has another link; this link only still has to close.
@@ -60,6 +62,7 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   bool step(link::LinkEvent event);
   void send(link::FrameType type, Bytes body);
   void on_deadline();
+  void on_spare();
   void settle();
 
   Tunnel& tunnel_;
@@ -71,6 +74,8 @@ class RelayLink final : public flow::CarrierListener, public ListNode<RelayLink>
   bool settled_ = false;
   std::optional<link::Join> join_;
   io::Timer deadline_;
+  io::Timer spare_;                  // while there are connections beyond the first
+  std::uint64_t stream_before_ = 0;  // the session's next stream when it was set
 };
 
 }  // namespace adit::service

@@ -134,8 +134,7 @@ bool Tunnel::join(RelayLink& link) {
   auto connection = link.leave_connection();
   links_.remove(link);
   // One too many, or for a link over QUIC: it goes, and the agent sees it closed.
-  if (connection == nullptr || !session.link()->carrier().add_connection(std::move(connection)))
-    return true;
+  if (connection == nullptr || !session.link()->add_connection(std::move(connection))) return true;
   metrics_.counter("adit_link_connections_joined_total").add();
   return true;
 }
