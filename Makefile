@@ -7,7 +7,8 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
 SEEDS ?= 10000
 
-.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench sim-seeds clean distclean
+.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench oci sim-seeds
+.PHONY: clean distclean
 
 all: packages deps  ## build the program: build/adit (the default)
 	@scripts/build release
@@ -57,6 +58,10 @@ run: all  ## start a relay and an agent on this machine
 bench: all  ## measure against others (perf/run)
 	@scripts/packages perf
 	@perf/run
+
+oci: all arm64  ## container image for amd64 and arm64: build/images/adit-oci.tar
+	@image/oci --amd64 build/adit --arm64 build/adit-arm64 --out build/images/adit-oci.tar \
+	  --version "$$(build/adit --version | cut -d' ' -f2)" --revision "$$(git rev-parse HEAD)"
 
 sim-seeds: all  ## the simulator with SEEDS seeds
 	ADIT_SIM_SEEDS=$(SEEDS) build/release/sim_test --gtest_filter='*Seeds*'
