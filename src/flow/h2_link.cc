@@ -2,15 +2,13 @@
 
 #include <cerrno>
 
-#include "base/limits.h"
+#include "base/limits_turn.h"
 
 namespace adit::flow {
 
 namespace {
 constexpr std::string_view kControlPath = "/.adit/control", kStreamPath = "/.adit/stream";
 constexpr std::size_t kDrainBytes = 64 * 1024;
-// Bound of one flush, so that one bulk link leaves the turn to others.
-constexpr std::size_t kFlushBytesMax = 1 << 20;
 constexpr Duration kLeaveDeadline = 1s;
 // How a TLS alert is reported by QUIC (RFC 9001 §4.8), and by this carrier too.
 constexpr std::uint64_t kAlertBase = 0x100;
@@ -95,6 +93,7 @@ void H2Link::on_failed(const Error& error) {
 void H2Link::on_timer() {
   if (state_ == State::Leaving) return go_down();
   if (state_ == State::Up) engine_.on_deadline(loop_.now());
+  had_turn_ = false;
   loop_.run_later(flush_);
 }
 
@@ -105,7 +104,9 @@ void H2Link::flush() {
     dispatch(witness);
     if (witness.destroyed()) return;
   }
-  send_all();
+  // Links take turns, and one has sent its part: the next is not in this turn of the loop, whatever
+  // else comes for it.
+  if (!had_turn_) had_turn_ = send_all();
   if (state_ == State::Leaving) {
     // All is with TLS, and the end behind it; or it will not be.
     if (rest_.empty()) stream_->finish();
@@ -120,7 +121,7 @@ void H2Link::flush() {
 void H2Link::set_timer() {
   switch (state_) {
     case State::Handshake: return;  // the owner's deadline
-    case State::Up: return timer_.set(engine_.next_deadline());
+    case State::Up: return timer_.set(had_turn_ ? loop_.now() : engine_.next_deadline());
     case State::Leaving: return timer_.set(leave_at_);
     case State::Down: return timer_.stop();
   }
@@ -137,10 +138,11 @@ bool H2Link::write_rest() {
   return true;
 }
 
-void H2Link::send_all() {
+// True: more could be sent, but others should run first.
+bool H2Link::send_all() {
   std::size_t total = 0;
-  if (!rest_.empty() && !write_rest()) return;
-  while (total < kFlushBytesMax) {
+  if (!rest_.empty() && !write_rest()) return false;
+  while (total < limits::kLinkTurnBytesMax) {
     const Bytes bytes = engine_.drain(kDrainBytes, loop_.now());
     if (bytes.empty()) break;
     total += bytes.size();
@@ -150,9 +152,12 @@ void H2Link::send_all() {
     rest_.assign(bytes.begin() + static_cast<std::ptrdiff_t>(n), bytes.end());
     break;
   }
-  if (total >= kFlushBytesMax && rest_.empty()) loop_.run_later(flush_);
   // Draining may have ended the connection: its last event is for now.
   if (engine_.closed() && state_ == State::Up) loop_.run_later(flush_);
+  if (total < limits::kLinkTurnBytesMax || !rest_.empty()) return false;
+  if (state_ == State::Up) return true;
+  loop_.run_later(flush_);  // the last of a link that leaves; its timer is for that
+  return false;
 }
 
 void H2Link::dispatch(const Witness& witness) {
@@ -206,6 +211,7 @@ void H2Link::handle(const h2::Closed& e) {
   }
   if (e.by_peer) return go_down();
   state_ = State::Leaving;
+  had_turn_ = false;  // the goodbye waits for nobody's turn, and the timer has another meaning now
   leave_at_ = loop_.now() + kLeaveDeadline;
 }
 

@@ -62,7 +62,7 @@ class H2Link final : public Carrier, private DuplexListener {
   void on_failed(const Error& error) override;
   void on_timer();
   void flush();
-  void send_all();
+  bool send_all();
   bool write_rest();
   void set_timer();
   bool handshake_done();
@@ -90,6 +90,7 @@ class H2Link final : public Carrier, private DuplexListener {
   std::optional<h2::StreamId> control_;
   ByteVector rest_;             // drained and not taken by TLS
   std::size_t rest_at_ = 0;
+  bool had_turn_ = false;       // and has more to send: goes on in the next turn of the loop
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0;
   Witness* witness_ = nullptr;
 };

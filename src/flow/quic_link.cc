@@ -2,14 +2,11 @@
 
 #include <cerrno>
 
-#include "base/limits.h"
+#include "base/limits_turn.h"
 
 namespace adit::flow {
 
 namespace {
-// Bound of one flush, so that one bulk link leaves the turn to others; pacing usually stops it
-// sooner.
-constexpr std::size_t kFlushBytesMax = 1 << 20;
 constexpr std::size_t kDatagramsAhead = 32;
 }  // namespace
 
@@ -52,6 +49,7 @@ Status QuicLink::migrate(DatagramPort& port, const quic::Path& path) {
 }
 
 void QuicLink::on_timer() {
+  had_turn_ = false;
   connection_->on_deadline(loop_.now());
   loop_.run_later(flush_);
 }
@@ -65,11 +63,13 @@ void QuicLink::flush() {
   dispatch();
   if (destroyed) return;
   destroyed_ = nullptr;
-  const bool more = send_all();
+  // Links take turns, and one has sent its part: the next is not in this turn of the loop, whatever
+  // else comes for it.
+  if (!had_turn_) had_turn_ = send_all();
   // Sending may have ended the connection: its last event is for now, not for the next timer.
   if (connection_->closed() && !down_) loop_.run_later(flush_);
   if (after_feed_) after_feed_(*this);
-  timer_.set(more ? loop_.now() : connection_->next_deadline());
+  timer_.set(had_turn_ ? loop_.now() : connection_->next_deadline());
 }
 
 // A few ahead of what the pacer lets go: what waits here is not dropped for something newer.
@@ -103,7 +103,7 @@ bool QuicLink::send_all() {
     }
     if (kept) give_back(unsent_);
     total += n;
-    if (total >= kFlushBytesMax) return true;
+    if (total >= limits::kLinkTurnBytesMax) return true;
   }
 }
 

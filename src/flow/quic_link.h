@@ -101,6 +101,7 @@ class QuicLink final : public Carrier, public ListNode<QuicLink> {
   ByteVector unsent_;           // a batch that the socket refused
   quic::Outgoing unsent_batch_;
   DatagramSource* datagrams_ = nullptr;
+  bool had_turn_ = false;       // and has more to send: goes on in the next turn of the loop
   bool down_ = false;           // on_down was said
   bool* destroyed_ = nullptr;
 };

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "base/limits.h"
+#include "base/limits_turn.h"
 #include "io/sockaddr.h"
 #include "io/uring_probe.h"
 
@@ -362,9 +362,13 @@ void UringLoop::collect() {
   events_.clear();
   unsigned head = 0;
   io_uring_cqe* cqe = nullptr;
+  std::size_t bytes = 0;
   io_uring_for_each_cqe(&ring_->uring, head, cqe) {
     if (events_.size() == limits::kCompletionsPerTurnMax) break;
+    if (bytes >= limits::kTurnReceiveBytesMax) break;
     events_.push_back({cqe->user_data, cqe->res, cqe->flags});
+    const bool has_bytes = cqe->res > 0 && (cqe->flags & IORING_CQE_F_BUFFER) != 0;
+    if (has_bytes) bytes += static_cast<std::size_t>(cqe->res);
   }
   io_uring_cq_advance(&ring_->uring, static_cast<unsigned>(events_.size()));
 }
