@@ -15,14 +15,14 @@ RELAY_NAME = "relay.test"
 SSH_CIPHER = "aes128-gcm@openssh.com"
 
 
-def _run(argv, stdin=None):
+def run(argv, stdin=None):
     done = subprocess.run(argv, input=stdin, capture_output=True, timeout=20, check=False)
     if done.returncode != 0:
         raise proc.BenchError(f"{argv[0]}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 
-def _write(folder, name, text):
+def write(folder, name, text):
     path = os.path.join(folder, name)
     with open(path, "w", encoding="ascii", opener=lambda p, f: os.open(p, f, 0o600)) as f:
         f.write(text)
@@ -31,13 +31,18 @@ def _write(folder, name, text):
 
 def _key_hash(key):
     """SHA-256 of the DER SubjectPublicKeyInfo of a private key's file."""
-    public = _run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"])
+    public = run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"])
     return hashlib.sha256(public).digest()
 
 
-def _new_key(folder, name):
-    pem = _run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
-    return _write(folder, name, pem.decode("ascii"))
+def agent_id(key):
+    """As the relay counts it: base32, lower case, the first 26 characters."""
+    return base64.b32encode(_key_hash(key)).decode("ascii").lower()[:26]
+
+
+def new_key(folder, name):
+    pem = run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+    return write(folder, name, pem.decode("ascii"))
 
 
 class Tunnel:
@@ -80,25 +85,25 @@ class Tunnel:
             raise proc.BenchError(f"{e}\n{words}") from e
 
 
-def adit(binary, backend, upstream, core, folder, client):
+def adit(binary, backend, upstream, core, folder, client, carrier="auto", ends=()):
+    """`ends`: kinds of service for which the agent ends TLS. Without a `client` the caller waits
+    until it serves."""
     spoken = {"uring": "io_uring", "epoll": "epoll"}[backend]
     tunnel = Tunnel(f"adit-{backend}", f"adit relay + agent, {spoken}")
-    folder = os.path.join(folder, f"link-{backend}")
+    folder = os.path.join(folder, f"link-{backend}-{carrier}")
     for part in ("relay", "agent"):
         os.makedirs(os.path.join(folder, part), mode=0o700, exist_ok=True)
-    relay_key = _new_key(folder, "relay.pem")
-    agent_key = _new_key(folder, "agent.pem")
+    relay_key = new_key(folder, "relay.pem")
+    agent_key = new_key(folder, "agent.pem")
     certificate = os.path.join(folder, "relay.crt")
-    _run(["openssl", "req", "-x509", "-new", "-key", relay_key, "-out", certificate, "-days", "2",
+    run(["openssl", "req", "-x509", "-new", "-key", relay_key, "-out", certificate, "-days", "2",
           "-subj", f"/CN={RELAY_NAME}", "-addext", f"subjectAltName=DNS:{RELAY_NAME}"])
-    # The key's id as the relay counts it: base32, lower case, the first 26 characters.
-    agent_id = base64.b32encode(_key_hash(agent_key)).decode("ascii").lower()[:26]
     pin = "sha256/" + base64.b64encode(_key_hash(relay_key)).decode("ascii")
     kinds = ("bulk", "small")
     names = ",".join(load.sni(k) for k in kinds)
-    allowed = _write(folder, "authorized_agents", f"{agent_id} names={names}\n")
-    listen = f"127.0.0.1:{_port_of_both()}"
-    relay = _write(folder, "relay.toml", f'''domain = ["{RELAY_NAME}"]
+    allowed = write(folder, "authorized_agents", f"{agent_id(agent_key)} names={names}\n")
+    listen = f"127.0.0.1:{port_of_both()}"
+    relay = write(folder, "relay.toml", f'''domain = ["{RELAY_NAME}"]
 listen = ["{listen}"]
 state_dir = "{folder}/relay"
 certificate = "{certificate}"
@@ -113,13 +118,14 @@ level = "warn"
     services = "".join(f'''
 [[service]]
 kind = "tls"
-mode = "passthrough"
+mode = "{'terminate' if k in ends else 'passthrough'}"
 name = ["{load.sni(k)}"]
 to = "{upstream[k]}"
 ''' for k in kinds)
-    agent = _write(folder, "agent.toml", f'''state_dir = "{folder}/agent"
+    agent = write(folder, "agent.toml", f'''state_dir = "{folder}/agent"
 key = "{agent_key}"
 io_backend = "{backend}"
+carrier = "{carrier}"
 
 [log]
 level = "warn"
@@ -134,14 +140,15 @@ pin = "{pin}"
             tunnel.children.append(proc.Child([binary, role, "-c", config], core,
                                               os.path.join(folder, f"{role}.log"), cwd=folder))
         tunnel.addresses = {k: listen for k in kinds}
-        tunnel.wait(client)
+        if client:
+            tunnel.wait(client)
     except proc.BenchError:
         tunnel.stop()
         raise
     return tunnel
 
 
-def _port_of_both():
+def port_of_both():
     """A port that is free for TCP and for UDP."""
     for _ in range(20):
         port = proc.free_port("127.0.0.1")
@@ -172,11 +179,11 @@ def ssh(upstream, core, folder, client):
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # sshd of root does not start without
     for name in ("host", "user"):
-        _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "perf",
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "perf",
               "-f", os.path.join(folder, name)])
     shutil.copy(os.path.join(folder, "user.pub"), os.path.join(folder, "authorized_keys"))
     port = proc.free_port("127.0.0.1")
-    server = _write(folder, "sshd_config", f'''ListenAddress 127.0.0.1:{port}
+    server = write(folder, "sshd_config", f'''ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host
 AuthorizedKeysFile {folder}/authorized_keys
 PidFile none
@@ -191,7 +198,7 @@ LogLevel ERROR
 ''')
     with open(os.path.join(folder, "host.pub"), encoding="ascii") as f:
         host_key = " ".join(f.read().split()[:2])
-    known = _write(folder, "known_hosts", f"[127.0.0.1]:{port} {host_key}\n")
+    known = write(folder, "known_hosts", f"[127.0.0.1]:{port} {host_key}\n")
     kinds = ("bulk", "small")
     tunnel.addresses = {k: f"127.0.0.1:{proc.free_port('127.0.0.1')}" for k in kinds}
     forwards = [w for k in kinds for w in ("-R", f"{tunnel.addresses[k]}:{upstream[k]}")]
@@ -237,9 +244,9 @@ class Ngtcp2:
         server = shutil.which("gtlsserver", path=proc.search_path())
         if not server or not self.client:
             raise proc.BenchError("ngtcp2-client and ngtcp2-server are not installed")
-        key = _new_key(self.folder, "key.pem")
+        key = new_key(self.folder, "key.pem")
         certificate = os.path.join(self.folder, "cert.pem")
-        _run(["openssl", "req", "-x509", "-new", "-key", key, "-out", certificate, "-days", "2",
+        run(["openssl", "req", "-x509", "-new", "-key", key, "-out", certificate, "-days", "2",
               "-subj", "/CN=localhost"])
         for name, size in (("small", 1_000_000), ("file", self.BYTES)):
             with open(os.path.join(self.folder, "docs", name), "wb") as f:

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 
-from . import targets
+from . import carriers, targets
 
 # measure -> (title, [(metric, column, digits)], the metrics of the ratio columns)
 TABLES = {
@@ -28,6 +28,19 @@ TABLES = {
               ("private_dirty_0_kib", "KiB without", 0), ("connections", "connections", 0)]),
     "link-bulk": ("through the tunnel: bulk, 1 connection, both ends together",
                   [("cpu_s_per_gb", "CPU s/GB", 3), ("gb_per_s", "GB/s", 2)]),
+    "carrier-requests": ("carriers: h2load, 80 requests under way, 1 kB each, passed through",
+                         [("cpu_us", "CPU µs each", 1), ("per_s", "per s", 0)]),
+    "carrier-bulk": ("carriers: h2load, 1 MB each, passed through",
+                     [("cpu_s_per_gb", "CPU s/GB", 3), ("gb_per_s", "GB/s", 2)]),
+    "carrier-tls-requests": ("carriers: h2load, HTTP/1.1, 1 kB each, TLS ends at the agent",
+                             [("cpu_us", "CPU µs each", 1), ("per_s", "per s", 0)]),
+    "carrier-tls-bulk": ("carriers: h2load, HTTP/1.1, 1 MB each, TLS ends at the agent",
+                         [("cpu_s_per_gb", "CPU s/GB", 3), ("gb_per_s", "GB/s", 2)]),
+    "fair": ("ping-pongs through one agent, alone and beside bulk through another",
+             [("p99_ratio", "p99 beside ÷ alone", 2), ("p99_us", "p99 µs beside", 0),
+              ("p99_alone_us", "p99 µs alone", 0), ("p50_us", "p50 µs beside", 0),
+              ("p50_alone_us", "p50 µs alone", 0), ("bulk_gb_per_s", "bulk GB/s", 2),
+              ("cpu_share", "relay's CPU share", 2)]),
     "link-streams": ("through the tunnel: open, one exchange, close; 16 at a time",
                      [("per_s", "per s", 0), ("cpu_us", "CPU µs each", 1)]),
 }
@@ -73,10 +86,13 @@ def measure_table(measure, samples, labels):
     lead = columns[:2] if measure in ("bulk1", "bulk8", "link-bulk", "mixed") else columns[:1]
     if measure == "pingpong":
         lead = [columns[0], columns[2]]
-    ours = mid.get(targets.OURS)
+    between_carriers = measure in carriers.MEASURES
+    if between_carriers:
+        lead = columns
+    ours = mid.get(carriers.BASE if between_carriers else targets.OURS)
     head = ["", *[c[1] for c in columns]]
     if ours:
-        head += [f"adit ÷ this, {c[1]}" for c in lead]
+        head += [f"{'QUIC' if between_carriers else 'adit'} ÷ this, {c[1]}" for c in lead]
     rows = []
     for name, rounds in rows_of.items():
         row = [labels.get(name, name)]
