@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
 SEEDS ?= 10000
 
-.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench oci sim-seeds
+.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench oci deb sim-seeds
 .PHONY: clean distclean
 
 all: packages deps  ## build the program: build/adit (the default)
@@ -62,6 +62,11 @@ bench: all  ## measure against others (perf/run)
 oci: all arm64  ## container image for amd64 and arm64: build/images/adit-oci.tar
 	@image/oci --amd64 build/adit --arm64 build/adit-arm64 --out build/images/adit-oci.tar \
 	  --version "$$(build/adit --version | cut -d' ' -f2)" --revision "$$(git rev-parse HEAD)"
+
+deb: all arm64  ## Debian packages for amd64 and arm64 in build/images
+	@for arch in amd64:build/adit arm64:build/adit-arm64; do \
+	  image/deb --arch $${arch%:*} --program $${arch#*:} --out build/images \
+	    --version "$$(build/adit --version | cut -d' ' -f2)" || exit 1; done
 
 sim-seeds: all  ## the simulator with SEEDS seeds
 	ADIT_SIM_SEEDS=$(SEEDS) build/release/sim_test --gtest_filter='*Seeds*'

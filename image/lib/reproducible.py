@@ -2,8 +2,18 @@
 import hashlib
 import io
 import os
+import struct
 import subprocess
 import tarfile
+
+ELF_MACHINES = {62: "amd64", 183: "arm64"}  # EM_X86_64, EM_AARCH64
+
+
+def elf_machine(program):
+    """Debian's name of the architecture that a program is for."""
+    if len(program) < 20 or program[:4] != b"\x7fELF":
+        return "no program"
+    return ELF_MACHINES.get(struct.unpack_from("<H", program, 18)[0], "another machine")
 
 
 def epoch(root):
