@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
 SEEDS ?= 10000
 
-.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench oci deb sim-seeds
+.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench oci deb images sim-seeds
 .PHONY: clean distclean
 
 all: packages deps  ## build the program: build/adit (the default)
@@ -67,6 +67,10 @@ deb: all arm64  ## Debian packages for amd64 and arm64 in build/images
 	@for arch in amd64:build/adit arm64:build/adit-arm64; do \
 	  image/deb --arch $${arch%:*} --program $${arch#*:} --out build/images \
 	    --version "$$(build/adit --version | cut -d' ' -f2)" || exit 1; done
+
+images: oci deb  ## all of them, with SBOMs and SHA256SUMS (signed with MINISIGN_KEY=FILE)
+	@image/release build/images --version "$$(build/adit --version | cut -d' ' -f2)" \
+	  $(if $(MINISIGN_KEY),--key $(MINISIGN_KEY))
 
 sim-seeds: all  ## the simulator with SEEDS seeds
 	ADIT_SIM_SEEDS=$(SEEDS) build/release/sim_test --gtest_filter='*Seeds*'
