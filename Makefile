@@ -6,9 +6,10 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
 SEEDS ?= 10000
+MINUTES ?= 60
 
-.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench oci deb images sim-seeds
-.PHONY: clean distclean
+.PHONY: all help packages deps test debug asan tsan arm64 fuzz run bench oci deb images scale churn
+.PHONY: sim-seeds clean distclean
 
 all: packages deps  ## build the program: build/adit (the default)
 	@scripts/build release
@@ -17,7 +18,7 @@ help:  ## this list
 	@echo "targets:"
 	@sed -nE 's/^([a-z0-9-]+):.*##  ?(.*)/  \1\t\2/p; s/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' \
 	  $(MAKEFILE_LIST) | sort -u | expand -t 14
-	@echo "variables: JOBS=$(JOBS) FUZZ_SECONDS=$(FUZZ_SECONDS) SEEDS=$(SEEDS)"
+	@echo "variables: JOBS=$(JOBS) FUZZ_SECONDS=$(FUZZ_SECONDS) SEEDS=$(SEEDS) MINUTES=$(MINUTES)"
 
 packages:  ## install missing distribution packages (root), or say which
 	@scripts/packages build
@@ -71,6 +72,12 @@ deb: all arm64  ## Debian packages for amd64 and arm64 in build/images
 images: oci deb  ## all of them, with SBOMs and SHA256SUMS (signed with MINISIGN_KEY=FILE)
 	@image/release build/images --version "$$(build/adit --version | cut -d' ' -f2)" \
 	  $(if $(MINISIGN_KEY),--key $(MINISIGN_KEY))
+
+scale: all  ## memory of 1,000 links and 10,000 streams, and a relay that restarts under them
+	@ADIT_BIN=$(CURDIR)/build/adit tests/net/t_scale_slow
+
+churn: all  ## everything comes and goes for MINUTES; memory and descriptors stay
+	@ADIT_BIN=$(CURDIR)/build/adit ADIT_CHURN_MINUTES=$(MINUTES) tests/net/t_churn_slow
 
 sim-seeds: all  ## the simulator with SEEDS seeds
 	ADIT_SIM_SEEDS=$(SEEDS) build/release/sim_test --gtest_filter='*Seeds*'
