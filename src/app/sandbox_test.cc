@@ -194,6 +194,24 @@ TEST_F(Sandbox, TheStateFolderBecomesTheUsers) {
   EXPECT_TRUE(give_folder(folder_ / "absent", user));
 }
 
+// Whoever owns the folder above could have put a link to any folder there.
+TEST_F(Sandbox, AStateFolderThatIsALinkOfOthersIsNotGivenAway) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files away";
+  const User user{"somebody", 4321, 4322, {}};
+  fs::create_directory(folder_ / "home");
+  fs::create_directory_symlink(folder_ / "other", folder_ / "home/adit");
+  ASSERT_EQ(::lchown((folder_ / "home").c_str(), 4321, 4322), 0);
+  EXPECT_FALSE(give_folder(folder_ / "home/adit", user));
+  struct stat s {};
+  EXPECT_EQ(::stat((folder_ / "other/secret").c_str(), &s), 0);
+  EXPECT_EQ(s.st_uid, 0u);
+  // Root's own link in root's own folder is what an administrator wants.
+  fs::create_directory_symlink(folder_ / "state", folder_ / "by_root");
+  EXPECT_TRUE(give_folder(folder_ / "by_root", user));
+  EXPECT_EQ(::stat((folder_ / "state").c_str(), &s), 0);
+  EXPECT_EQ(s.st_uid, 4321u);
+}
+
 TEST_F(Sandbox, BecomesAUser) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
   const pid_t child = ::fork();

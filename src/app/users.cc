@@ -9,10 +9,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <climits>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <utility>
 
 namespace adit::app {
 
@@ -21,6 +24,7 @@ namespace {
 constexpr std::size_t kFileBytesMax = std::size_t{4} << 20;
 constexpr std::size_t kEntriesMax = 10'000;  // of a state folder; one has a dozen
 constexpr int kDepthMax = 4;
+constexpr int kPathPartsMax = 100;  // with those of links
 
 std::string text_of(const char* path) {
   std::ifstream in(path, std::ios::binary);
@@ -62,6 +66,63 @@ bool is_member(std::string_view list, std::string_view name) {
   return false;
 }
 
+struct Descriptor {
+  explicit Descriptor(int fd) : raw(fd) {}
+  Descriptor(Descriptor&& o) noexcept : raw(std::exchange(o.raw, -1)) {}
+  Descriptor& operator=(Descriptor&& o) noexcept {
+    std::swap(raw, o.raw);
+    return *this;
+  }
+  ~Descriptor() {
+    if (raw >= 0) ::close(raw);
+  }
+  int raw;
+};
+
+// A folder by an absolute path, as root: links on the way are followed where only root can have
+// made them. Whoever may write in a folder above could lead us to another place.
+Result<Descriptor> open_folder(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<fs::path> left;  // the next one last
+  const auto put = [&left](const fs::path& more) {
+    const std::vector<fs::path> parts(more.begin(), more.end());
+    left.insert(left.end(), parts.rbegin(), parts.rend());
+  };
+  put(fs::absolute(path, error));
+  Descriptor at(::open("/", O_PATH | O_CLOEXEC));
+  for (int steps = 0; !left.empty(); ++steps) {
+    if (steps == kPathPartsMax) return Error{ELOOP, "too many folders and links"};
+    const std::string part = left.back().string();
+    left.pop_back();
+    if (part == "/") {
+      at = Descriptor(::open("/", O_PATH | O_CLOEXEC));
+      continue;
+    }
+    if (part.empty() || part == ".") continue;
+    struct stat above {}, s {};
+    if (::fstat(at.raw, &above) != 0 ||
+        ::fstatat(at.raw, part.c_str(), &s, AT_SYMLINK_NOFOLLOW) != 0)
+      return errno_error(errno, "stat");
+    if (S_ISLNK(s.st_mode)) {
+      const bool others = (above.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+      if (s.st_uid != 0 || above.st_uid != 0 || others)
+        return Error{EPERM, part + " is a link that others than root may change"};
+      char to[PATH_MAX];
+      const ssize_t n = ::readlinkat(at.raw, part.c_str(), to, sizeof to);
+      if (n < 0) return errno_error(errno, "readlink");
+      put(fs::path(std::string(to, static_cast<std::size_t>(n))));
+      continue;
+    }
+    Descriptor next(::openat(at.raw, part.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (next.raw < 0) return errno_error(errno, "open");
+    at = std::move(next);
+  }
+  Descriptor out(::openat(at.raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (out.raw < 0) return errno_error(errno, "open");
+  return out;
+}
+
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
 };
@@ -101,9 +162,11 @@ struct HandOver {
       const int fd = ::openat(in, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
       return fd < 0 ? Status{} : folder(fd, depth + 1);  // it has just gone
     }
+    const Descriptor file(::openat(in, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (file.raw < 0 || ::fstat(file.raw, &s) != 0) return {};
     const bool single = (S_ISREG(s.st_mode) || S_ISSOCK(s.st_mode)) && s.st_nlink == 1;
     if (s.st_uid != 0 || !single) return {};
-    if (::fchownat(in, name, user.id, user.group, AT_SYMLINK_NOFOLLOW) == 0) return {};
+    if (::fchownat(file.raw, "", user.id, user.group, AT_EMPTY_PATH) == 0) return {};
     return errno_error(errno, "chown");
   }
 };
@@ -141,8 +204,11 @@ std::string user_name(uid_t id) {
 
 Status give_folder(const std::string& path, const User& user) {
   if (path.empty()) return {};
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return {};
+  auto folder = open_folder(path);
+  if (!folder && (folder.error().code == ENOENT || folder.error().code == ENOTDIR)) return {};
+  if (!folder) return std::move(folder).error().with(path);
+  const int fd = ::dup(folder->raw);
+  if (fd < 0) return errno_error(errno, "dup");
   if (auto ok = HandOver{user}.folder(fd, 0); !ok) return std::move(ok).with(path);
   return {};
 }

@@ -96,9 +96,12 @@ class Carrier {
   virtual ByteVector peer_spki_der() const = 0;
   virtual Result<ByteVector> export_keying_material(std::string_view label,
                                                     std::size_t n) const = 0;
-  // Called once the link is live: what only the handshake and the two above needed may go, and they
-  // need not answer any more, but for the peer's key where connections are still to be added.
-  virtual void forget_handshake() {}
+  // Called once the link is live: what only the handshake and the two above needed may go. What
+  // they still answer, where connections may be added to the carrier: the peer's key, and the
+  // export of `n` bytes for `label`.
+  virtual void forget_handshake(std::string_view label, std::size_t n) {
+    static_cast<void>(label), static_cast<void>(n);
+  }
   virtual CarrierStats stats() const = 0;
   // Says goodbye; on_down follows.
   virtual void close(std::uint64_t code, std::string_view reason) = 0;

@@ -265,6 +265,15 @@ void H2Link::reset(CarrierStream id, std::uint64_t code) {
   loop_.run_later(flush_);
 }
 
+void H2Link::forget_handshake(std::string_view label, std::size_t n) {
+  auto kept = export_keying_material(label, n);
+  if (kept) {
+    kept_label_ = label;
+    kept_ = std::move(*kept);
+  }
+  stream_->forget_keying_material();
+}
+
 CarrierStats H2Link::stats() const {
   return {name_, peer_, engine_.rtt(), bytes_sent_, bytes_received_, 0, false};
 }

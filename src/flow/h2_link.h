@@ -36,9 +36,10 @@ class H2Link final : public Carrier, private DuplexListener {
   void reset(CarrierStream id, std::uint64_t code) override;
   ByteVector peer_spki_der() const override { return stream_->session().peer_spki_der(); }
   Result<ByteVector> export_keying_material(std::string_view label, std::size_t n) const override {
+    if (kept_label_ == label && kept_.size() == n) return kept_;
     return stream_->session().export_keying_material(label, {}, n);
   }
-  void forget_handshake() override { stream_->forget_keying_material(); }
+  void forget_handshake(std::string_view label, std::size_t n) override;
   CarrierStats stats() const override;
   // Since when it waits for a sign of the peer; never(): it does not.
   Instant unanswered_since() const { return engine_.unanswered_since(); }
@@ -87,6 +88,8 @@ class H2Link final : public Carrier, private DuplexListener {
   io::Timer timer_;
   io::Task flush_;
   ControlSource control_out_;
+  std::string kept_label_;  // after forget_handshake()
+  ByteVector kept_;
   std::optional<h2::StreamId> control_;
   ByteVector rest_;             // drained and not taken by TLS
   std::size_t rest_at_ = 0;

@@ -33,7 +33,7 @@ bool H2Pool::add_connection(std::unique_ptr<H2Link> link) {
     if (p.link != nullptr || p.spent || closing_) continue;
     p.link = std::move(link);
     p.link->set_listener(&p);
-    p.link->forget_handshake();  // whose it is has been proven
+    p.link->forget_handshake({}, 0);  // whose it is has been proven
     return true;
   }
   return false;

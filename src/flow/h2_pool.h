@@ -44,7 +44,9 @@ class H2Pool final : public Carrier {
   Result<ByteVector> export_keying_material(std::string_view label, std::size_t n) const override {
     return first().export_keying_material(label, n);
   }
-  void forget_handshake() override { first().forget_handshake(); }
+  void forget_handshake(std::string_view label, std::size_t n) override {
+    first().forget_handshake(label, n);
+  }
   CarrierStats stats() const override;
   Instant unanswered_since() const { return first().unanswered_since(); }
   void close(std::uint64_t code, std::string_view reason) override;

@@ -58,7 +58,9 @@ class QuicLink final : public Carrier, public ListNode<QuicLink> {
   Result<ByteVector> export_keying_material(std::string_view label, std::size_t n) const override {
     return connection_->export_keying_material(label, {}, n);
   }
-  void forget_handshake() override { connection_->forget_handshake(); }
+  void forget_handshake(std::string_view, std::size_t) override {
+    connection_->forget_handshake();
+  }
   CarrierStats stats() const override;
   void close(std::uint64_t code, std::string_view reason) override;
 

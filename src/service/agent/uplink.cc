@@ -450,7 +450,10 @@ Result<link::Join> Uplink::make_join(UplinkLink& link, flow::H2Link& connection)
   if (connection.peer_spki_der() != link.carrier().peer_spki_der())
     return Error{0, "another relay answers there"};
   auto both = join_export(connection, link.carrier());
-  if (!both) return std::move(both).error();
+  if (!both) {
+    shared_.log.warn("agent.join_failed", {{"relay", label_}, {"what", both.error().what}});
+    return std::move(both).error();
+  }
   link::Join join;
   join.session = session_id_;
   const auto proof = crypto::hmac_sha256(secret_, *both);

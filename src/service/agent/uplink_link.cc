@@ -214,7 +214,7 @@ Status UplinkLink::on_frame(const link::Frame& frame) {
       if (!welcome) return std::move(welcome).error();
       if (auto ok = owner_.on_welcome(*this, *welcome); !ok) return ok;
       state_ = *to;
-      carrier_->forget_handshake();
+      carrier_->forget_handshake(link::kJoinLabel, link::kResumeExportBytes);
       affinity_ = welcome->affinity;
       deadline_.stop();
       if (port_) port_->watch(Delegate<void()>::to<&UplinkLink::on_suspect>(this));

@@ -103,7 +103,7 @@ void RelayLink::welcome(RelaySession& session, const link::Welcome& welcome) {
   session_ = &session;
   settle();
   deadline_.stop();
-  carrier_->forget_handshake();
+  carrier_->forget_handshake(link::kJoinLabel, link::kResumeExportBytes);
   send(link::FrameType::Welcome, link::to_json(welcome));
 }
 

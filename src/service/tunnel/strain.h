@@ -20,6 +20,7 @@ class Strain {
   void begin(Instant now) {
     *this = {};
     last_ = now + kNew;
+    fresh_ = true;
   }
 
   // Whether a sample is worth its making; asked as often as data is confirmed.
@@ -30,7 +31,7 @@ class Strain {
   // carrier that still finds out what the path has is let be: where the second half brought a
   // quarter more than the first, that half is the next span's first.
   std::optional<std::uint64_t> sample(Instant now, bool held_up, std::uint64_t handed) {
-    const bool gap = now - last_ > kApartMax;
+    const bool gap = std::exchange(fresh_, false) || now - last_ > kApartMax;
     last_ = now;
     if (!held_up || gap) {
       begin_ = {now, handed};
@@ -65,7 +66,7 @@ class Strain {
 
   Instant last_;
   Mark begin_, half_;
-  bool at_half_ = false;
+  bool at_half_ = false, fresh_ = false;
 };
 
 }  // namespace adit::service
