@@ -164,7 +164,8 @@ Result<std::unique_ptr<AnswerRouting>> AnswerRouting::open() {
     made->remove_leftovers();
     return made;
   }
-  return std::move(last).with("more than 64 agents of one network with transparent services");
+  return std::move(last).with("64 agents of this network have transparent services already, or "
+                              "somebody else holds the sockets @adit-answers-0 to 63");
 }
 
 AnswerRouting::AnswerRouting(std::unique_ptr<Netlink> netlink, unsigned slot, Fd lock)

@@ -23,6 +23,7 @@ class AgentFlows::Flow final : public ListNode<Flow>, private UdpClientListener 
        const LocalServiceSettings& service, Target to)
       : number(n),
         target(std::move(to.address)),
+        proven(!to.as),
         owner_(owner),
         hold_(std::move(to.hold)),
         client_(owner.loop_, owner.resolver_, target, owner.unsent_,
@@ -32,6 +33,7 @@ class AgentFlows::Flow final : public ListNode<Flow>, private UdpClientListener 
   }
 
   void deliver(Bytes payload) {
+    proven = proven || answered_;
     if (header_.empty()) return client_.send(payload);
     ByteVector with_header = header_;
     with_header.insert(with_header.end(), payload.begin(), payload.end());
@@ -41,10 +43,14 @@ class AgentFlows::Flow final : public ListNode<Flow>, private UdpClientListener 
   const link::FlowNumber number;
   const HostPort target;
   Instant active;
+  // Anybody may write a visitor's address on a datagram; who goes on after an answer has got it. It
+  // matters where answers to the address are kept from going elsewhere.
+  bool proven;
 
  private:
   void on_server_datagram(Bytes payload) override {
-    owner_.touch(*this);
+    answered_ = true;
+    if (proven) owner_.touch(*this);
     owner_.channel_.send(number, payload);
   }
   // The next datagram is an OPEN again, and a new try.
@@ -61,6 +67,7 @@ class AgentFlows::Flow final : public ListNode<Flow>, private UdpClientListener 
   ByteVector header_;
   VisitorWays::Hold hold_;
   UdpClient client_;
+  bool answered_ = false;
 };
 
 AgentFlows::AgentFlows(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& m,
@@ -136,8 +143,13 @@ Result<AgentFlows::Target> AgentFlows::target_for(const LocalServiceSettings& se
 void AgentFlows::touch(Flow& flow) {
   flow.active = loop_.now();
   flow.unlink();
-  by_activity_.push_back(flow);
-  if (!timer_.armed()) timer_.set(flow.active + limits::kAgentFlowIdle);
+  (flow.proven ? by_activity_ : unproven_).push_back(flow);
+  const Instant due = due_of(flow);
+  if (!timer_.armed() || due < timer_.at()) timer_.set(due);
+}
+
+Instant AgentFlows::due_of(const Flow& flow) const {
+  return flow.active + (flow.proven ? limits::kAgentFlowIdle : limits::kFlowUnansweredIdle);
 }
 
 void AgentFlows::forget(Flow& flow) {
@@ -155,11 +167,18 @@ void AgentFlows::unreachable(const HostPort& to, std::string_view why) {
 }
 
 void AgentFlows::on_timer() {
-  while (Flow* quietest = by_activity_.front()) {
-    const Instant due = quietest->active + limits::kAgentFlowIdle;
-    if (due > loop_.now()) return timer_.set(due);
-    forget(*quietest);
+  Instant next = Instant::never();
+  for (auto* flows : {&by_activity_, &unproven_}) {
+    while (Flow* quietest = flows->front()) {
+      if (const Instant due = due_of(*quietest); due > loop_.now()) {
+        next = std::min(next, due);
+        break;
+      }
+      channel_.tell(quietest->number, Kind::Gone);
+      forget(*quietest);
+    }
   }
+  timer_.set(next);
 }
 
 }  // namespace adit::service

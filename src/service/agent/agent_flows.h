@@ -36,6 +36,7 @@ class AgentFlows final : private FlowListener {
   // Where the flow goes, and as whom; an error: its visitor cannot be presented.
   Result<Target> target_for(const LocalServiceSettings& service, const link::FlowOpen& open);
   void touch(Flow& flow);
+  Instant due_of(const Flow& flow) const;
   void forget(Flow& flow);
   void unreachable(const HostPort& to, std::string_view why);
   void on_timer();
@@ -48,6 +49,7 @@ class AgentFlows final : private FlowListener {
   FlowChannel channel_;
   std::map<link::FlowNumber, std::unique_ptr<Flow>> flows_;
   List<Flow, Flow> by_activity_;  // the quietest first
+  List<Flow, Flow> unproven_;     // as well
   io::Timer timer_;
   LogRateLimit once_;
   Gauge& open_;

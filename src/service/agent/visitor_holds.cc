@@ -6,6 +6,12 @@
 
 namespace adit::service {
 
+namespace {
+// Our own messages come back to the network watch, whose socket holds some 250.
+constexpr std::size_t kForgottenAtOnceMax = 64;
+constexpr Duration kForgottenApart = 20ms;
+}  // namespace
+
 VisitorHolds::VisitorHolds(io::AnswerRoutes& routes, Metrics& metrics)
     : routes_(routes), gauge_(metrics.gauge("adit_agent_foreign_visitors")) {}
 
@@ -35,16 +41,19 @@ Result<VisitorHolds::Entry*> VisitorHolds::hold(std::uint32_t table, const IpAdd
   return entries_.emplace(key, std::move(entry)).first->second.get();
 }
 
-void VisitorHolds::release(Entry& entry, Instant now) {
+void VisitorHolds::release(Entry& entry, io::Transport transport, Instant now) {
   CHECK(entry.uses > 0);
   if (--entry.uses > 0) return;
+  if (transport == io::Transport::Udp) return forget(entry);
   entry.until = now + limits::kForeignVisitorLinger;
   lingering_.push_back(entry);
 }
 
 Instant VisitorHolds::expire(Instant now) {
+  std::size_t forgotten = 0;
   while (Entry* first = lingering_.front()) {
     if (first->until > now) return first->until;
+    if (++forgotten > kForgottenAtOnceMax) return now + kForgottenApart;
     forget(*first);
   }
   return Instant::never();

@@ -24,10 +24,11 @@ class VisitorHolds {
   // The visitor's answers come back from now on. ENOSPC: kForeignVisitorsMax are in use; else the
   // kernel's refusal. Each success takes one release().
   Result<Entry*> hold(std::uint32_t table, const IpAddress& visitor, const IpAddress& service);
-  // The address stays kForeignVisitorLinger longer: what the kernel still has to say for a socket
-  // that is closed (FIN, TIME_WAIT) goes the same way.
-  void release(Entry& entry, Instant now);
-  // Gives up what has lingered; the next time to ask, never() when nothing lingers.
+  // Of TCP the address stays kForeignVisitorLinger longer: what the kernel still has to say for a
+  // socket that is closed (FIN, TIME_WAIT) goes the same way.
+  void release(Entry& entry, io::Transport transport, Instant now);
+  // Gives up what has lingered, some of it at a time, since each is a call; the next time to ask,
+  // never() when nothing lingers.
   Instant expire(Instant now);
   std::size_t size() const { return entries_.size(); }
 

@@ -56,9 +56,9 @@ TEST_F(VisitorHoldsTest, OneRouteForAllConnectionsOfAVisitor) {
 TEST_F(VisitorHoldsTest, ARouteStaysForWhatTheKernelStillHasToSay) {
   auto& entry = hold(1, visitor(1));
   hold(1, visitor(1));
-  holds_.release(entry, at(1s));
+  holds_.release(entry, io::Transport::Tcp, at(1s));
   EXPECT_EQ(holds_.expire(at(1h)), Instant::never()) << "it is in use";
-  holds_.release(entry, at(1h));
+  holds_.release(entry, io::Transport::Tcp, at(1h));
   EXPECT_EQ(holds_.expire(at(1h)), at(1h + kForeignVisitorLinger));
   EXPECT_EQ(holds_.expire(at(1h + kForeignVisitorLinger - 1ms)), at(1h + kForeignVisitorLinger));
   EXPECT_EQ(routes_.there.size(), 1u);
@@ -68,11 +68,11 @@ TEST_F(VisitorHoldsTest, ARouteStaysForWhatTheKernelStillHasToSay) {
 }
 
 TEST_F(VisitorHoldsTest, WhoComesBackKeepsIt) {
-  holds_.release(hold(1, visitor(1)), at(1s));
+  holds_.release(hold(1, visitor(1)), io::Transport::Tcp, at(1s));
   auto& again = hold(1, visitor(1));
   EXPECT_EQ(holds_.expire(at(1h)), Instant::never());
   EXPECT_EQ(routes_.there.size(), 1u);
-  holds_.release(again, at(1h));
+  holds_.release(again, io::Transport::Tcp, at(1h));
   EXPECT_EQ(holds_.expire(at(2h)), Instant::never());
   EXPECT_TRUE(routes_.there.empty());
 }
@@ -92,12 +92,36 @@ TEST_F(VisitorHoldsTest, TheLongestUnusedGivesWay) {
   EXPECT_EQ(refused.error().code, ENOSPC);
   for (const std::size_t n : {7, 8}) {
     auto& entry = hold(1, visitor(n));
-    for (int i = 0; i < 2; ++i) holds_.release(entry, at(1s));
+    for (int i = 0; i < 2; ++i) holds_.release(entry, io::Transport::Tcp, at(1s));
   }
   hold(1, visitor(limits::kForeignVisitorsMax));
   EXPECT_FALSE(routes_.there.contains({1, visitor(7)}));
   EXPECT_TRUE(routes_.there.contains({1, visitor(8)}));
   EXPECT_EQ(holds_.size(), limits::kForeignVisitorsMax);
+}
+
+// Somebody may have written another's address on a datagram, and nothing follows its socket's end.
+TEST_F(VisitorHoldsTest, OfUdpNothingLingers) {
+  auto& entry = hold(1, visitor(1));
+  hold(1, visitor(1));
+  holds_.release(entry, io::Transport::Udp, at(1s));
+  EXPECT_EQ(routes_.there.size(), 1u);
+  holds_.release(entry, io::Transport::Udp, at(1s));
+  EXPECT_TRUE(routes_.there.empty());
+  EXPECT_EQ(holds_.size(), 0u);
+}
+
+TEST_F(VisitorHoldsTest, ManyAreGivenUpLittleByLittle) {
+  for (std::size_t i = 0; i < 200; ++i)
+    holds_.release(hold(1, visitor(i)), io::Transport::Tcp, at(0s));
+  const Instant over = at(kForeignVisitorLinger);
+  const Instant next = holds_.expire(over);
+  EXPECT_GT(next, over);
+  EXPECT_LT(next, over + 1s);
+  EXPECT_GE(routes_.there.size(), 100u);
+  Instant now = next;
+  while (now != Instant::never()) now = holds_.expire(now);
+  EXPECT_TRUE(routes_.there.empty());
 }
 
 }  // namespace

@@ -32,12 +32,14 @@ Result<std::vector<IpAddress>> transparent_targets(const HostPort& to) {
   if (to.host == kLocalhost)
     return std::vector<IpAddress>{IpAddress::loopback4(), IpAddress::loopback6()};
   auto ip = IpAddress::parse(to.host);
+  if (ip && ip->is_any())
+    return Error{EINVAL, "\"" + to.host + "\" is no address that a service answers from"};
   if (ip) return std::vector<IpAddress>{*ip};
   return Error{EINVAL, "\"" + to.host + "\" is not an address, as a transparent service needs one"};
 }
 
 VisitorWays::Hold::~Hold() {
-  if (entry_ != nullptr) ways_->release(*entry_);
+  if (entry_ != nullptr) ways_->release(*entry_, transport_);
 }
 
 Result<std::unique_ptr<VisitorWays>> VisitorWays::open(
@@ -134,6 +136,7 @@ Result<VisitorWays::Way> VisitorWays::way(io::Transport transport, const HostPor
     if (!held) return std::move(held).error();
     out.hold.ways_ = this;
     out.hold.entry_ = *held;
+    out.hold.transport_ = transport;
     return out;
   }
   return Error{EAFNOSUPPORT, "turned away: a visitor by " + std::string(family_name(visitor.ip)) +
@@ -150,8 +153,8 @@ std::string VisitorWays::families(const LocalServiceSettings& service) const {
   return v4 && v6 ? "IPv4 and IPv6" : v4 ? "IPv4 only" : "IPv6 only";
 }
 
-void VisitorWays::release(VisitorHolds::Entry& entry) {
-  holds_.release(entry, loop_.now());
+void VisitorWays::release(VisitorHolds::Entry& entry, io::Transport transport) {
+  holds_.release(entry, transport, loop_.now());
   if (!timer_.armed()) timer_.set(loop_.now() + limits::kForeignVisitorLinger);
 }
 

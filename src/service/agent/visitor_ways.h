@@ -36,10 +36,13 @@ class VisitorWays {
    public:
     Hold() = default;
     Hold(Hold&& o) noexcept
-        : ways_(std::exchange(o.ways_, nullptr)), entry_(std::exchange(o.entry_, nullptr)) {}
+        : ways_(std::exchange(o.ways_, nullptr)),
+          entry_(std::exchange(o.entry_, nullptr)),
+          transport_(o.transport_) {}
     Hold& operator=(Hold&& o) noexcept {
       std::swap(ways_, o.ways_);
       std::swap(entry_, o.entry_);
+      std::swap(transport_, o.transport_);
       return *this;
     }
     ~Hold();
@@ -48,6 +51,7 @@ class VisitorWays {
     friend class VisitorWays;
     VisitorWays* ways_ = nullptr;
     VisitorHolds::Entry* entry_ = nullptr;
+    io::Transport transport_ = io::Transport::Tcp;
   };
   struct Way {
     HostPort to;  // an address, of the visitor's family
@@ -74,7 +78,7 @@ class VisitorWays {
   Status add_door(const io::AnswerRule& rule);
   const Door* find(io::Transport transport, const IpAddress& ip, std::uint16_t port) const;
   Status prove(bool v4);
-  void release(VisitorHolds::Entry& entry);
+  void release(VisitorHolds::Entry& entry, io::Transport transport);
   void on_timer();
 
   io::Loop& loop_;
