@@ -60,6 +60,14 @@ struct ListenConfig {
   bool operator==(const ListenConfig&) const = default;
 };
 
+// Public ports that only root may bind: bound at the start, for agents that are granted them.
+struct PrivilegedPorts {
+  PortRange range;
+  bool tcp = true;
+  bool udp = true;  // at least one
+  bool operator==(const PrivilegedPorts&) const = default;
+};
+
 // [[route]]: names that are forwarded, still encrypted, to a TCP upstream.
 struct RouteConfig {
   std::vector<std::string> sni;  // canonical patterns; may be empty when is_default
@@ -90,6 +98,7 @@ struct RelayConfig {
   std::vector<std::string> domains;  // canonical names of the relay; agents' names stand below them
   std::vector<std::string> own_names;  // further ones, with nothing below
   std::vector<ListenConfig> listen = {{Address{IpAddress::any6(), 443}}};
+  std::vector<PrivilegedPorts> privileged_ports;
   std::string state_dir;
   std::string certificate, key;   // PEM files, both or none; none: a self-signed one
   std::string authorized_agents;  // file; like state_dir and admin empty only before loading

@@ -15,7 +15,7 @@ const std::set<std::string, std::less<>> kRestart = {
     "listen", "threads", "certificate", "key",     "state_dir",  "admin",  "metrics",
     "user",   "sandbox", "io_backend",  "log.format",
     "log.level",
-    "limits.probe_ms"};
+    "limits.probe_ms", "privileged_ports"};
 
 // As the file would have it; "none" where it has nothing.
 std::string value_text(const std::string& name, const Node& node) {

@@ -4,6 +4,8 @@
 
 #include "app/config_acme.h"
 #include "app/config_keys.h"
+#include "base/limits.h"
+#include "route/access.h"
 #include "route/name.h"
 #include "route/router.h"
 
@@ -56,6 +58,33 @@ std::optional<ListenConfig> read_listen(const Node& node, std::string_view path,
 
 Node write_listen(const ListenConfig& listen) {
   return {listen.address.text() + (!listen.udp ? "/tcp" : !listen.tcp ? "/udp" : ""), {}};
+}
+
+// --- privileged ports ---
+
+Result<PrivilegedPorts> parse_privileged(std::string_view text) {
+  const std::string_view ports = text.substr(0, text.find('/'));
+  const std::string_view kind = text.substr(ports.size());
+  if (!kind.empty() && kind != "/tcp" && kind != "/udp")
+    return Error{0, "\"" + std::string(text.substr(0, 80)) + "\" ends in neither /tcp nor /udp"};
+  auto range = route::parse_port_range(ports);
+  if (!range) return std::move(range).error();
+  return PrivilegedPorts{*range, kind != "/udp", kind != "/tcp"};
+}
+
+// "80", "80/tcp", "5-7/udp"; a number alone may be one.
+std::optional<PrivilegedPorts> read_privileged(const Node& node, std::string_view path,
+                                               Reading& r) {
+  if (!std::holds_alternative<std::int64_t>(node.value))
+    return r.parsed(node, path, parse_privileged);
+  const auto port = r.number(node, path, 1, UINT16_MAX);
+  if (!port) return std::nullopt;
+  const auto number = static_cast<std::uint16_t>(*port);
+  return PrivilegedPorts{{number, number}};
+}
+
+Node write_privileged(const PrivilegedPorts& p) {
+  return {p.range.text() + (!p.udp ? "/tcp" : !p.tcp ? "/udp" : ""), {}};
 }
 
 // --- route ---
@@ -239,6 +268,11 @@ std::vector<RelayKey> make_keys() {
       {"", "listen", "ADDRESS[/tcp|/udp]", "port for TLS over TCP and QUIC over UDP", Shape::Items,
        ":443"},
       [](auto& c) -> auto& { return c.listen; }, read_listen, write_listen));
+  keys.push_back(list_key<RelayConfig>(
+      {"", "privileged_ports", "PORT[-PORT][/tcp|/udp]",
+       "public ports to bind at the start, for agents that are granted them: those below 1024",
+       Shape::List},
+      [](auto& c) -> auto& { return c.privileged_ports; }, read_privileged, write_privileged));
   add_file_keys(keys);
   keys.push_back(list_key<RelayConfig>(
       {"", "proxy_from", "ADDRESS[/BITS]",
@@ -280,6 +314,28 @@ void fill_defaults(RelayConfig& config, const Environment& environment) {
 }
 
 namespace {
+
+void check_privileged(const RelayConfig& config, Reading& r) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < config.privileged_ports.size(); ++i) {
+    const PrivilegedPorts& a = config.privileged_ports[i];
+    const Place place = r.place("privileged_ports[" + std::to_string(i) + "]");
+    count += a.range.size();
+    for (std::size_t k = 0; k < i; ++k) {
+      const PrivilegedPorts& b = config.privileged_ports[k];
+      if (a.range.first <= b.range.last && b.range.first <= a.range.last &&
+          ((a.tcp && b.tcp) || (a.udp && b.udp)))
+        r.fault(place, "privileged_ports", a.range.text() + " is there twice");
+    }
+    for (const ListenConfig& l : config.listen)
+      if (a.range.contains(l.address.port) && ((a.tcp && l.tcp) || (a.udp && l.udp)))
+        r.fault(place, "privileged_ports",
+                "port " + std::to_string(l.address.port) + " is the relay's own");
+  }
+  if (count > limits::kPortsPerSessionMax)
+    r.fault(r.place("privileged_ports[0]"), "privileged_ports",
+            "more than " + std::to_string(limits::kPortsPerSessionMax) + " ports");
+}
 
 void check_listeners(const RelayConfig& config, Reading& r) {
   for (std::size_t i = 0; i < config.listen.size(); ++i) {
@@ -351,6 +407,7 @@ void check_whole(const RelayConfig& config, Reading& r) {
             std::to_string(limits.retain_session_bytes) + " is less than retain_stream_bytes (" +
                 std::to_string(limits.retain_stream_bytes) + ")");
   check_listeners(config, r);
+  check_privileged(config, r);
   check_routes(config, r);
   check_relay_acme(config, r);
 }

@@ -406,6 +406,32 @@ TEST(AgentConfig, ItemsAsWords) {
             "--service: certificate and key belong together; give both or none\n");
 }
 
+TEST(RelayConfig, PrivilegedPorts) {
+  const std::string domain = "domain = \"a.b\"\n";
+  const auto loaded =
+      relay(domain + "privileged_ports = [\"80/tcp\", 53, \"600-602/udp\", \"600/tcp\"]\n");
+  ASSERT_EQ(text_of(loaded), "");
+  const std::vector<PrivilegedPorts> wanted = {
+      {{80, 80}, true, false}, {{53, 53}}, {{600, 602}, false, true}, {{600, 600}, true, false}};
+  EXPECT_EQ(loaded.config.privileged_ports, wanted);
+  const auto again = relay(print(loaded.config, PrintMode::Effective, kHome));
+  EXPECT_TRUE(loaded.config == again.config);
+  const struct {
+    const char* value;
+    const char* error;
+  } rows[] = {
+      {"\"80/sctp\"", "\"80/sctp\" ends in neither /tcp nor /udp"},
+      {"\"80-79\"", "\"80-79\" ends before it starts"},
+      {"\"80\", \"79-81/udp\"", "79-81 is there twice"},
+      {"\"443/udp\"", "port 443 is the relay's own"},
+      {"\"1-257/tcp\"", "more than 256 ports"},
+  };
+  for (const auto& row : rows) {
+    const std::string text = text_of(relay(domain + "privileged_ports = [" + row.value + "]\n"));
+    EXPECT_NE(text.find(std::string("privileged_ports: ") + row.error), text.npos) << text;
+  }
+}
+
 TEST(AgentConfig, ServicesWithPorts) {
   const std::string relay_line = "relay = \"r.test\"\n";
   const auto loaded = agent(relay_line +

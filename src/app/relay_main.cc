@@ -49,6 +49,7 @@ struct Startup {
           threads, i, [loop = threads.entries[i].loop](service::RelayThread&) { loop->stop(); });
     }
   }
+  io::BoundPorts privileged;
   service::RelayThreads threads;
   std::vector<Row> rows;
   std::barrier<> step;
@@ -304,7 +305,9 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
   // One after the other: QUIC packets are steered to sockets by the order in which they were bound.
   for (std::uint32_t turn = 0; turn < startup.rows.size(); ++turn) {
     if (turn == index && startup.first_error() == nullptr) {
-      if (auto ok = thread->listen(make_ports(shared.command.config)); !ok) row.error = ok.error();
+      service::RelayPorts ports = make_ports(shared.command.config);
+      ports.bound = &startup.privileged;
+      if (auto ok = thread->listen(ports); !ok) row.error = ok.error();
     }
     startup.step.arrive_and_wait();
   }

@@ -72,6 +72,13 @@ service::RelayPorts make_ports(const RelayConfig& config) {
     if (l.tcp) ports.tcp.push_back(at);
     if (l.udp) ports.udp.push_back(at);
   }
+  for (const PrivilegedPorts& p : config.privileged_ports) {
+    for (std::uint32_t port = p.range.first; port <= p.range.last; ++port) {
+      const auto number = static_cast<std::uint16_t>(port);
+      if (p.tcp) ports.privileged.emplace_back(io::Transport::Tcp, number);
+      if (p.udp) ports.privileged.emplace_back(io::Transport::Udp, number);
+    }
+  }
   return ports;
 }
 

@@ -108,7 +108,8 @@ void RelayProcess::start() {
         keys.relay_tls[key_], keys.relays[key_].reset_secret));
     table_.entries[i] = {&host_.loop(i), threads_.back().get()};
   }
-  const service::RelayPorts ports{{{IpAddress::any4(), 443}}, {{IpAddress::any4(), 443}}};
+  service::RelayPorts ports;
+  ports.tcp = ports.udp = {{IpAddress::any4(), 443}};
   for (auto& thread : threads_) CHECK(thread->listen(ports));
 }
 

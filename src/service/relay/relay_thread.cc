@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "flow/tcp_stream.h"
+#include "io/port_check.h"
 
 namespace adit::service {
 
@@ -98,8 +99,24 @@ std::uint32_t RelayThread::count() const {
   return static_cast<std::uint32_t>(threads_.entries.size());
 }
 
+// For all threads.
+Status RelayThread::bind_privileged(const RelayPorts& ports) {
+  for (const auto& [transport, port] : ports.privileged) {
+    const bool tcp = transport == io::Transport::Tcp;
+    for (const IpAddress& ip : addresses_of(ports)) {
+      const Address at{ip, port};
+      Status bound = io::check_port_free(at, tcp ? io::PortKind::Tcp : io::PortKind::Udp);
+      if (bound) bound = ports.bound->bind(loop_, at, transport).with(at.text());
+      if (!bound) return std::move(bound).with("privileged_ports");
+    }
+  }
+  return {};
+}
+
 Status RelayThread::listen(const RelayPorts& ports) {
-  tunnel_->set_port_addresses(addresses_of(ports));
+  tunnel_->set_port_addresses(addresses_of(ports), ports.bound);
+  if (index_ == 0)
+    if (auto ok = bind_privileged(ports); !ok) return ok;
   for (const Address& at : ports.tcp) {
     auto listener = loop_.listen_tcp(at, io::ListenOptions{true, limits::kListenBacklog});
     if (!listener) return std::move(listener).error().with("tcp " + at.text());

@@ -12,6 +12,7 @@
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "route/access.h"
+#include "io/bound_ports.h"
 #include "route/router.h"
 #include "service/edge/edge.h"
 #include "service/edge/visitor_journal.h"
@@ -50,6 +51,11 @@ struct LinkTls {
 // The addresses on which every thread listens.
 struct RelayPorts {
   std::vector<Address> tcp, udp;
+  // Public ports that are bound with them, before the privilege for that is given up, and wait in
+  // `bound` (which outlives the threads; null where there are none) for an agent that is granted
+  // them.
+  std::vector<std::pair<io::Transport, std::uint16_t>> privileged;
+  io::BoundPorts* bound = nullptr;
 };
 
 // What a thread is asked besides its status.
@@ -125,6 +131,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   static bool post(const RelayThreads& threads, std::uint32_t index, Work work);
 
  private:
+  Status bind_privileged(const RelayPorts& ports);
   std::uint32_t index() const override { return index_; }
   std::uint32_t count() const override;
   void claim(ClaimRequest request) override;

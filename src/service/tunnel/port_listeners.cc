@@ -11,9 +11,10 @@ constexpr Duration kBindAgain = 50ms;
 }  // namespace
 
 struct PortListeners::Listener {
-  Listener(PortListeners& o, io::Socket s, ServiceNumber n)
+  Listener(PortListeners& o, Bound b, ServiceNumber n)
       : owner(o),
-        socket(std::move(s)),
+        lease(std::move(b.lease)),
+        socket(std::move(b.socket)),
         service(n),
         accept(io::Op::Handler::to<&Listener::on_accepted>(this)),
         pause(o.loop_, Delegate<void()>::to<&Listener::start>(this)) {}
@@ -37,6 +38,7 @@ struct PortListeners::Listener {
   }
 
   PortListeners& owner;
+  io::BoundPorts::Lease lease;
   io::Socket socket;
   const ServiceNumber service;
   io::Op accept;
@@ -45,11 +47,13 @@ struct PortListeners::Listener {
 
 PortListeners::PortListeners(io::Loop& loop, std::uint64_t session,
                              std::vector<PublicPorts> ports, std::vector<IpAddress> addresses,
-                             RelayFlows& flows, PortVisitors& visitors, Metrics& metrics)
+                             io::BoundPorts* privileged, RelayFlows& flows,
+                             PortVisitors& visitors, Metrics& metrics)
     : loop_(loop),
       session_(session),
       ports_(std::move(ports)),
       addresses_(std::move(addresses)),
+      privileged_(privileged),
       flows_(flows),
       visitors_(visitors),
       metrics_(metrics),
@@ -68,6 +72,7 @@ void PortListeners::try_bind() {
   if (!done) {
     listeners_.clear();
     udp_ports_.clear();
+    udp_leases_.clear();
     if (done.error().code == EADDRINUSE && loop_.now() < give_up_at_)
       return again_.set(loop_.now() + kBindAgain);
   }
@@ -84,19 +89,35 @@ Status PortListeners::bind_all() {
 
 // Not shared (SO_REUSEPORT): two programs that both believe to have the port would be dealt
 // visitors in turn.
-Status PortListeners::bind_one(const PublicPorts& ports, const Address& at) {
-  if (ports.transport == route::Transport::Tcp) {
-    auto listener = loop_.listen_tcp(at, io::ListenOptions{false, limits::kListenBacklog});
-    if (!listener) return std::move(listener).error().with("tcp " + at.text());
-    listeners_.push_back(
-        std::make_unique<Listener>(*this, std::move(*listener), ports.service));
-    return {};
+Result<PortListeners::Bound> PortListeners::open(route::Transport transport, const Address& at) {
+  const bool tcp = transport == route::Transport::Tcp;
+  const auto kind = tcp ? io::Transport::Tcp : io::Transport::Udp;
+  const std::string name = (tcp ? "tcp " : "udp ") + at.text();
+  if (privileged_ != nullptr && privileged_->has(at, kind)) {
+    auto taken = privileged_->take(loop_, at, kind);
+    if (!taken) return std::move(taken).error().with(name);
+    return Bound{std::move(taken->second), std::move(taken->first)};
   }
   io::UdpOptions options;
   options.fragment = true;  // an answer of any size, as the service gave it
-  auto socket = loop_.open_udp(at, options);
-  if (!socket) return std::move(socket).error().with("udp " + at.text());
-  udp_ports_.push_back(std::make_unique<UdpPort>(loop_, std::move(*socket), session_,
+  auto socket = tcp ? loop_.listen_tcp(at, io::ListenOptions{false, limits::kListenBacklog})
+                    : loop_.open_udp(at, options);
+  if (socket) return Bound{{}, std::move(*socket)};
+  Error error = std::move(socket).error().with(name);
+  if (error.code == EACCES)
+    error.what += "; ports below 1024 have to be in privileged_ports of the relay";
+  return error;
+}
+
+Status PortListeners::bind_one(const PublicPorts& ports, const Address& at) {
+  auto bound = open(ports.transport, at);
+  if (!bound) return std::move(bound).error();
+  if (ports.transport == route::Transport::Tcp) {
+    listeners_.push_back(std::make_unique<Listener>(*this, std::move(*bound), ports.service));
+    return {};
+  }
+  udp_leases_.push_back(std::move(bound->lease));
+  udp_ports_.push_back(std::make_unique<UdpPort>(loop_, std::move(bound->socket), session_,
                                                  ports.service, flows_,
                                                  static_cast<UdpVisitors&>(visitors_), metrics_));
   return {};

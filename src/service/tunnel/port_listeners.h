@@ -10,6 +10,7 @@
 
 #include "base/delegate.h"
 #include "base/result.h"
+#include "io/bound_ports.h"
 #include "io/loop.h"
 #include "service/edge/edge.h"
 #include "service/tunnel/relay_session.h"
@@ -32,11 +33,11 @@ class PortVisitors : public UdpVisitors {
 
 class PortListeners {
  public:
-  // `addresses`: where the relay listens; each port is bound on all of them. `flows`: the
-  // session's; outlives it.
+  // `addresses`: where the relay listens; each port is bound on all of them, unless `privileged`
+  // (may be null) has it already. `flows`: the session's. Both outlive it.
   PortListeners(io::Loop& loop, std::uint64_t session, std::vector<PublicPorts> ports,
-                std::vector<IpAddress> addresses, RelayFlows& flows, PortVisitors& visitors,
-                Metrics& metrics);
+                std::vector<IpAddress> addresses, io::BoundPorts* privileged, RelayFlows& flows,
+                PortVisitors& visitors, Metrics& metrics);
   ~PortListeners();
 
   // Binds all or none, and calls `bound` later: with EADDRINUSE where somebody else has a port and
@@ -54,11 +55,17 @@ class PortListeners {
   void try_bind();
   Status bind_all();
   Status bind_one(const PublicPorts& ports, const Address& at);
+  struct Bound {
+    io::BoundPorts::Lease lease;  // of a privileged one; given back when the socket is closed
+    io::Socket socket;
+  };
+  Result<Bound> open(route::Transport transport, const Address& at);
 
   io::Loop& loop_;
   const std::uint64_t session_;
   const std::vector<PublicPorts> ports_;
   const std::vector<IpAddress> addresses_;
+  io::BoundPorts* const privileged_;
   RelayFlows& flows_;
   PortVisitors& visitors_;
   Metrics& metrics_;
@@ -66,6 +73,7 @@ class PortListeners {
   Instant give_up_at_;
   io::Timer again_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<io::BoundPorts::Lease> udp_leases_;
   std::vector<std::unique_ptr<UdpPort>> udp_ports_;
 };
 

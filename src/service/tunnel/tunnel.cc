@@ -175,8 +175,8 @@ void Tunnel::start_session(RelayLink& link, const link::Hello& hello) {
   std::unique_ptr<PortListeners> listeners;
   if (!wanted.ports.empty()) {
     listeners = std::make_unique<PortListeners>(
-        loop_, number, wanted.ports, port_addresses_, pending.session->flows(),
-        static_cast<PortVisitors&>(visits_), metrics_);
+        loop_, number, wanted.ports, port_addresses_, privileged_ports_,
+        pending.session->flows(), static_cast<PortVisitors&>(visits_), metrics_);
   }
   pending.session->set_ports(std::move(wanted.ports), std::move(listeners));
   fabric_.claim(

@@ -45,8 +45,10 @@ class Tunnel final {
   const SessionTable& sessions() const { return sessions_; }
   Visits& visits() { return visits_; }
   // Where public ports are bound: before the first link.
-  void set_port_addresses(std::vector<IpAddress> addresses) {
+  // `privileged` (null: none) has those that were bound at the start; outlives the tunnel.
+  void set_port_addresses(std::vector<IpAddress> addresses, io::BoundPorts* privileged) {
     port_addresses_ = std::move(addresses);
+    privileged_ports_ = privileged;
   }
 
   // --- from links ---
@@ -111,6 +113,7 @@ class Tunnel final {
   std::vector<RelayLink*> joining_;  // to be decided in the next turn
   io::Task join_task_;
   std::vector<IpAddress> port_addresses_;
+  io::BoundPorts* privileged_ports_ = nullptr;
 };
 
 }  // namespace adit::service
