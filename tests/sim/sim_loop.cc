@@ -50,6 +50,7 @@ void SimLoop::turn(Instant until) {
 
 void SimLoop::run_turn() {
   in_turn_ = true;
+  sent_ = 0;
   ++turns_;
   turn_at_ = Instant::never();
   set_now(world_.now());

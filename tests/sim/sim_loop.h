@@ -46,6 +46,8 @@ class SimLoop final : public io::Loop {
   Instant due() const;
   void run_turn();
   bool in_turn() const { return in_turn_; }
+  // Bytes sent in one turn over all descriptors, the most so far.
+  std::size_t most_sent_in_a_turn() const { return most_sent_; }
   // Between turns, for what a test does from outside.
   void catch_up();
   void drop_messages() { mailbox_.clear(); }
@@ -102,6 +104,8 @@ class SimLoop final : public io::Loop {
   Instant turn_at_ = Instant::never();
   std::uint64_t turns_ = 0;
   bool in_turn_ = false;
+  std::size_t sent_ = 0, most_sent_ = 0;
+  Result<std::size_t> count_sent(Result<std::size_t> sent);
   std::vector<OpState> ops_;  // by slot
   std::deque<Entry> ready_;
   std::deque<std::unique_ptr<io::Message>> mailbox_;

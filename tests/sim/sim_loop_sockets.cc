@@ -95,7 +95,13 @@ Status SimLoop::connect_udp(const io::Socket& s, const Address& to) {
 Result<std::size_t> SimLoop::send(const io::Socket& s, Bytes bytes) {
   const SimSocket& found = socket(s);
   if (found.kind != SimSocket::Kind::Stream) return errno_error(EPIPE, "send");
-  return world_.tcp().send(found.connection, found.side, bytes);
+  return count_sent(world_.tcp().send(found.connection, found.side, bytes));
+}
+
+Result<std::size_t> SimLoop::count_sent(Result<std::size_t> sent) {
+  sent_ += sent ? *sent : 0;
+  most_sent_ = std::max(most_sent_, sent_);
+  return sent;
 }
 
 Result<std::size_t> SimLoop::send_datagrams(const io::Socket& s, const io::DatagramBatch& batch) {
@@ -108,7 +114,7 @@ Result<std::size_t> SimLoop::send_datagrams(const io::Socket& s, const io::Datag
   if (source.is_any()) source = found.local.ip.is_any() ? host_.source_for(to.ip) : found.local.ip;
   if (!host_.owns(source)) return errno_error(EINVAL, "sendmsg");
   if (world_.now() < found.writable_at) return std::size_t{0};
-  return send_one_by_one(found, batch, Address{source, found.local.port}, to);
+  return count_sent(send_one_by_one(found, batch, Address{source, found.local.port}, to));
 }
 
 Result<std::size_t> SimLoop::send_one_by_one(SimSocket& s, const io::DatagramBatch& batch,
