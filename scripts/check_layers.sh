@@ -16,13 +16,15 @@ declare -A rooms=([base]="" [io]="base" [crypto]="base" [store]="base" [route]="
   [app]="base io crypto store route proto flow service")
 # include prefix -> rooms that may have it, in .cc files
 declare -A libraries=([wolfssl/]="crypto proto" [ngtcp2/]="proto" [nghttp2/]="proto"
-  [jansson.h]="proto" [liburing.h]="io" [ares.h]="io" [sqlite3.h]="store"
+  [jansson.h]="proto" [zlib.h]="proto" [zstd.h]="proto" [zstd_errors.h]="proto"
+  [liburing.h]="io" [ares.h]="io" [sqlite3.h]="store"
   [toml++/]="app" [CLI/]="app" [sys/capability.h]="app")
 
 check() { # FOLDER
   local bad=0 file line include from to prefix
   # Only what can be wrong: our includes, and the libraries.
-  local names='wolfssl|ngtcp2|nghttp2|jansson|liburing|ares|sqlite3|toml\+\+|CLI|sys/capability'
+  local names='wolfssl|ngtcp2|nghttp2|jansson|zlib|zstd|liburing|ares|sqlite3|toml\+\+|CLI'
+  names+='|sys/capability'
   local pattern="^[[:space:]]*#[[:space:]]*include[[:space:]]*(\"|<($names))"
   cd "$1"
   while IFS=: read -r file line; do

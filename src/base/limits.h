@@ -128,6 +128,12 @@ inline constexpr std::size_t kHttpConnectionWindowBytes = 1_MiB;
 // Connections to the relay's own HTTPS before their request, per thread.
 inline constexpr std::size_t kSiteVisitsMax = 1024;
 
+// --- bodies that come encoded ---
+// What a decoder adds at a time to what it has decoded.
+inline constexpr std::size_t kCodecStepBytes = 128_KiB;
+// RFC 8878 §3.1.1.1.2 asks decoders for 8 MiB, and encoders not to need more.
+inline constexpr int kZstdWindowLogMax = 23;
+
 // --- public ports ---
 // Public ports of one session, TCP and UDP together: each is a descriptor of the relay.
 inline constexpr std::size_t kPortsPerSessionMax = 256;
