@@ -134,6 +134,12 @@ inline constexpr std::size_t kCodecStepBytes = 128_KiB;
 // RFC 8878 §3.1.1.1.2 asks decoders for 8 MiB, and encoders not to need more.
 inline constexpr int kZstdWindowLogMax = 23;
 
+// --- the UDP gateway inside a stream (udpgw) ---
+inline constexpr std::size_t kUdpgwFlowsMax = 256;         // of one stream: each is a socket
+inline constexpr Duration kUdpgwIdle = 2min;               // as for other flows
+inline constexpr std::size_t kUdpgwQueueFramesMax = 256;   // answers that wait for the client
+inline constexpr std::size_t kUdpgwDatagramMax = 10'240;   // of an answer; clients take no more
+
 // --- public ports ---
 // Public ports of one session, TCP and UDP together: each is a descriptor of the relay.
 inline constexpr std::size_t kPortsPerSessionMax = 256;
