@@ -100,6 +100,7 @@ class ConfigFlags {
 
 constexpr std::string_view kRelayFile = "ADIT_RELAY_CONFIG";
 constexpr std::string_view kAgentFile = "ADIT_AGENT_CONFIG";
+constexpr std::string_view kNodeFile = "ADIT_NODE_CONFIG";
 
 // What is missing is no error for a command that only asks where things are.
 template <class Config>
@@ -154,6 +155,26 @@ class Agent final : public Subcommand {
     auto loaded = load_agent_config(sources, environment);
     if (!loaded) return refuse(loaded.errors);
     return AgentCommand{std::move(loaded.config), std::move(sources), std::move(loaded.warnings)};
+  }
+
+ private:
+  ConfigFlags flags_;
+};
+
+class TunnelNode final : public Subcommand {
+ public:
+  explicit TunnelNode(CLI::App& parent)
+      : Subcommand(parent, "node", "Run the HTTP tunnel node, alone") {
+    flags_.add_file(app_);
+    flags_.add(app_, node_config_keys());
+    app_.footer("TUNNEL_AUTH_KEY, PORT and MHRV_DIAGNOSTIC of the environment mean what they meant "
+                "to tunnel-node.\n\n" + config_footer("NODE"));
+  }
+  Outcome finish(const Environment& environment) override {
+    ConfigSources sources = flags_.sources(environment, kNodeFile);
+    auto loaded = load_node_config(sources, environment);
+    if (!loaded) return refuse(loaded.errors);
+    return NodeCommand{std::move(loaded.config), std::move(sources), std::move(loaded.warnings)};
   }
 
  private:
@@ -525,6 +546,7 @@ class CommandLine {
     add<Relay>(app_);
     add<Agent>(app_);
     add<Expose>(app_);
+    add<TunnelNode>(app_);
     add<RelayStatus>(app_);
     add<Reload>(app_);
     add<Agents>(app_);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/node_config.h"
 #include "route/access.h"
 
 namespace adit::app {
@@ -34,6 +35,13 @@ struct RelayCommand {
 
 struct AgentCommand {
   AgentConfig config;
+  ConfigSources sources;
+  std::vector<ConfigError> warnings;
+};
+
+// The HTTP tunnel node, alone.
+struct NodeCommand {
+  NodeConfig config;
   ConfigSources sources;
   std::vector<ConfigError> warnings;
 };
@@ -101,7 +109,8 @@ struct ConfigPrintCommand {
 
 struct VersionCommand {};
 
-using Command = std::variant<RelayCommand, AgentCommand, ExposeCommand, StatusCommand,
+using Command = std::variant<RelayCommand, AgentCommand, ExposeCommand, NodeCommand,
+                             StatusCommand,
                              ReloadCommand, AgentsCommand, ExplainCommand, DoctorCommand,
                              AllowCommand, DenyCommand, KeysCommand,
                              ConfigCheckCommand, ConfigPrintCommand, VersionCommand>;

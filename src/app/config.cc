@@ -43,6 +43,7 @@ namespace {
 
 constexpr std::string_view variable_prefix(const RelayConfig*) { return "ADIT_RELAY_"; }
 constexpr std::string_view variable_prefix(const AgentConfig*) { return "ADIT_AGENT_"; }
+constexpr std::string_view variable_prefix(const NodeConfig*) { return "ADIT_NODE_"; }
 
 std::string flag_of(const KeyName& names) {
   std::string flag = "--" + names.path();
@@ -316,6 +317,15 @@ Loaded<AgentConfig> parse_agent_config(std::string_view text, const ConfigSource
   return build<AgentConfig>(text, sources, environment);
 }
 
+Loaded<NodeConfig> load_node_config(const ConfigSources& sources,
+                                    const Environment& environment) {
+  return load<NodeConfig>(sources, environment);
+}
+Loaded<NodeConfig> parse_node_config(std::string_view text, const ConfigSources& sources,
+                                     const Environment& environment) {
+  return build<NodeConfig>(text, sources, environment);
+}
+
 ConfigKind guess_config_kind(std::string_view text) {
   std::vector<ConfigError> ignored;  // a file that is no TOML is no agent's either
   const NodeTable table = parse_toml(text, {}, ignored);
@@ -331,7 +341,12 @@ std::string print(const AgentConfig& config, PrintMode mode, const Environment& 
   return print_config(config, mode, environment);
 }
 
+std::string print(const NodeConfig& config, PrintMode mode, const Environment& environment) {
+  return print_config(config, mode, environment);
+}
+
 std::vector<ConfigKeyInfo> relay_config_keys() { return key_infos<RelayConfig>(); }
 std::vector<ConfigKeyInfo> agent_config_keys() { return key_infos<AgentConfig>(); }
+std::vector<ConfigKeyInfo> node_config_keys() { return key_infos<NodeConfig>(); }
 
 }  // namespace adit::app

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/node_service_config.h"
 #include "base/address.h"
 #include "base/limits.h"
 #include "base/port_range.h"
@@ -115,6 +116,7 @@ struct RelayConfig {
   RelayLimits limits;
   AcmeConfig acme;                // wanted where it has domains
   std::vector<RouteConfig> routes;
+  NodeServiceConfig node;         // on the relay's own name, where it is wanted
   bool operator==(const RelayConfig&) const = default;
 };
 

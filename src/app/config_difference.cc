@@ -49,7 +49,8 @@ void add_key(ConfigDifference& out, const KeyName& names, const Node& before, co
   // Files are read again; whether there are any is settled at the start.
   const bool files = path == "certificate" || path == "key";
   const auto none = [](const Node& n) { return std::holds_alternative<std::monostate>(n.value); };
-  const bool restart = (kRestart.contains(path) || path.starts_with("acme")) &&
+  const bool restart = (kRestart.contains(path) || path.starts_with("acme") ||
+                        path.starts_with("node")) &&
                        !(files && !none(before) && !none(after));
   const std::string old_text = value_text(names.name, before);
   const std::string new_text = value_text(names.name, after);

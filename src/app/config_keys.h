@@ -14,6 +14,7 @@
 #include "app/config.h"
 #include "app/config_node.h"
 #include "app/config_reading.h"
+#include "app/node_config.h"
 
 namespace adit::app {
 
@@ -187,9 +188,14 @@ std::optional<Node> split_item(const Node& word, std::string_view path, std::str
 // The rows of each kind of configuration, and what is checked across rows when all sources are in.
 const std::vector<Key<RelayConfig>>& keys_of(const RelayConfig*);
 const std::vector<Key<AgentConfig>>& keys_of(const AgentConfig*);
+// [node] and [[node_key]] of a relay.
+void add_node_keys(std::vector<Key<RelayConfig>>& keys);
+const std::vector<Key<NodeConfig>>& keys_of(const NodeConfig*);
 void fill_defaults(RelayConfig& config, const Environment& environment);
 void fill_defaults(AgentConfig& config, const Environment& environment);
+void fill_defaults(NodeConfig& config, const Environment& environment);
 void check_whole(const RelayConfig& config, Reading& reading);
 void check_whole(const AgentConfig& config, Reading& reading);
+void check_whole(const NodeConfig& config, Reading& reading);
 
 }  // namespace adit::app

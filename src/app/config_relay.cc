@@ -291,6 +291,7 @@ std::vector<RelayKey> make_keys() {
   add_common_keys(keys);
   add_acme_keys(keys, "name of the relay to get a certificate for from an ACME server");
   add_limit_keys(keys);
+  add_node_keys(keys);
   keys.push_back(list_key<RelayConfig>(
       {"", "route", "SNI[,SNI...]=HOST:PORT[,...]",
        "forward these names, still encrypted; * for hellos without SNI", Shape::Items},

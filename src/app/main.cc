@@ -8,6 +8,7 @@
 #include "app/agent_main.h"
 #include "app/command_line.h"
 #include "app/doctor.h"
+#include "app/node_main.h"
 #include "app/relay_main.h"
 #include "app/status_command.h"
 
@@ -31,6 +32,10 @@ struct Runner {
   int operator()(const AgentCommand& c) const {
     std::fputs(text_of(c.warnings).c_str(), stderr);
     return run_agent(c, environment);
+  }
+  int operator()(const NodeCommand& c) const {
+    std::fputs(text_of(c.warnings).c_str(), stderr);
+    return run_node(c, environment);
   }
   int operator()(const ExposeCommand& c) const {
     std::fputs(text_of(c.warnings).c_str(), stderr);

@@ -12,6 +12,7 @@
 #include "app/admin_relay.h"
 #include "app/config_difference.h"
 #include "app/log_sink.h"
+#include "app/node_settings.h"
 #include "app/relay_acme.h"
 #include "app/relay_settings.h"
 #include "app/sandbox.h"
@@ -378,8 +379,20 @@ int run_relay(const RelayCommand& command, const Environment& environment) {
   if (config.open) {
     log.warn("relay.open", {{"what", "every agent is admitted to its own {id} name (--open)"}});
   }
-  const SettingsAndFaults made = make_settings(config);
+  SettingsAndFaults made = make_settings(config);
   for (const std::string& f : made.faults) log.error("relay.agents_file", {{"what", f}});
+  if (config.node.wanted()) {
+    std::vector<std::uint16_t> own_ports;
+    for (const ListenConfig& l : config.listen) own_ports.push_back(l.address.port);
+    std::vector<std::string> warnings;
+    auto node = make_node_settings(config.node, environment, std::move(own_ports), warnings);
+    if (!node) {
+      log.error("relay.node", {{"what", node.error().what}});
+      return exit_code::kConfiguration;
+    }
+    for (const std::string& w : warnings) log.warn("relay.node", {{"what", w}});
+    made.settings.node = std::move(*node);
+  }
   for (const ListenConfig& l : config.listen)
     log.info("relay.listen", {{"address", l.address.text()}, {"tcp", l.tcp}, {"udp", l.udp}});
 

@@ -124,7 +124,7 @@ Result<service::LinkTls> make_link_tls(const RelayIdentity& identity) {
   tls.alpn = {std::string(route::kAlpnH2Link)};
   auto h2 = crypto::TlsContext::server(tls);
   if (!h2) return std::move(h2).error();
-  tls.alpn = {"http/1.1"};
+  tls.alpn = {"h2", "http/1.1"};
   tls.request_client_certificate = false;
   tls.tls13_only = false;  // whoever comes by
   auto site = crypto::TlsContext::server(tls);

@@ -167,6 +167,16 @@ SandboxPlan make_sandbox_plan(const AgentConfig& config, const ConfigSources& so
   return plan;
 }
 
+SandboxPlan make_sandbox_plan(const NodeConfig& config) {
+  SandboxPlan plan;
+  plan.on = config.sandbox;
+  plan.user = config.user;
+  if (!config.admin.empty())
+    plan.files.push_back({folder_of(config.admin), FileAccess::Remove});
+  add_system(plan);
+  return plan;
+}
+
 std::string sandbox_text(const SandboxFacts& facts) {
   return fmt::format("user {}, capabilities {}{}, system calls {}, files {}", facts.user,
                      facts.capabilities, facts.no_new_privileges ? ", no_new_privs" : "",
@@ -180,7 +190,8 @@ Status change_user(const SandboxPlan& plan) {
   if (::geteuid() == user->id && ::getuid() == user->id) return {};
   if (::geteuid() != 0)
     return Error{EPERM, "user " + plan.user + ": only root can become somebody else"};
-  if (auto ok = give_folder(plan.state_dir, *user); !ok) return ok;
+  if (!plan.state_dir.empty())
+    if (auto ok = give_folder(plan.state_dir, *user); !ok) return ok;
   // Whoever stops being root loses all capabilities, but for those that are asked to stay.
   const bool keeps = !plan.kept_capabilities.empty();
   if (keeps) drop_bounds(plan.kept_capabilities);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/node_config.h"
 #include "base/result.h"
 #include "io/landlock.h"
 
@@ -29,6 +30,8 @@ struct SandboxPlan {
 // renaming, so the folder of each may be read.
 SandboxPlan make_sandbox_plan(const RelayConfig& config, const ConfigSources& sources);
 SandboxPlan make_sandbox_plan(const AgentConfig& config, const ConfigSources& sources);
+// The node reads its keys when it starts, and nothing later.
+SandboxPlan make_sandbox_plan(const NodeConfig& config);
 
 // What became of each, for `status` and the log.
 struct SandboxFacts {

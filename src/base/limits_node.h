@@ -9,6 +9,12 @@ namespace adit::limits {
 inline constexpr std::size_t kNodeBodyBytesMax = 16_MiB;
 // Strings longer than this are set aside before the JSON parser; the longest host name is not.
 inline constexpr std::size_t kNodeInlineStringBytesMax = 256;
+// Without a key in it; the key comes first in what clients send.
+inline constexpr std::size_t kNodeBlindBytesMax = 1_MiB;
+// Larger replies are not worth the encoder's time, which all clients share.
+inline constexpr std::size_t kNodeSqueezeBytesMax = 8_MiB;
+// A request beyond its key's rate waits so long at most.
+inline constexpr Duration kNodeRateWait = 5s;
 // What is left for the JSON parser: some 3 ms of its time.
 inline constexpr std::size_t kNodeSkeletonBytesMax = 256_KiB;
 inline constexpr std::size_t kNodeValuesMax = 16384;
@@ -28,9 +34,14 @@ inline constexpr std::size_t kNodeDownloadBytesMin = 16_KiB;
 inline constexpr std::size_t kNodeReplyBytesMax = 32_MiB;
 // Of all sessions together, on a machine of 256 MiB.
 inline constexpr std::size_t kNodeBufferBytesMax = 96_MiB;
+// From a request's head to the end of its body: the longest at 1 Mbit/s. Without a byte the
+// connection gives up sooner.
+inline constexpr Duration kNodeBodyDeadline = 2min;
 // Bodies of requests, of all together.
 inline constexpr std::size_t kNodeBodiesBytesMax = 48_MiB;
 inline constexpr std::size_t kNodeSessionsMax = 20'000;
+// Of clients; held polls of a fleet of bridges are some hundreds.
+inline constexpr std::size_t kNodeConnectionsMax = 4096;
 inline constexpr std::size_t kNodeUdpQueueDatagramsMax = 256;  // of one session; the oldest goes
 inline constexpr std::size_t kNodeUdpQueueBytesMax = 1_MiB;
 inline constexpr unsigned kNodeUdpErrorsMax = 3;  // in a row, until a UDP session is over

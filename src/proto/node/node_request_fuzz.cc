@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "base/check.h"
-#include "proto/node/base64.h"
+#include "proto/codec/base64.h"
 #include "proto/node/reply.h"
 #include "proto/node/request.h"
 
@@ -55,8 +55,9 @@ void answer(std::vector<Op> ops) {
     OpResult r = unsupported(op.name);
     r.sid = op.sid.value_or("");
     r.seq = op.seq;
-    if (auto bytes = decode_base64(op.data.value_or("")); bytes && !bytes->empty())
-      r.pkts.push_back(std::move(*bytes));
+    ByteVector bytes;
+    if (!codec::base64_decode(op.data.value_or(""), bytes) && !bytes.empty())
+      r.pkts.push_back(std::move(bytes));
     results.push_back(std::move(r));
   }
   ReplyWriter writer(ReplyWriter::Form::Batch, std::move(results), 1);

@@ -5,7 +5,6 @@
 #include "base/byte_ring.h"
 #include "base/prng.h"
 #include "crypto/digest.h"
-#include "proto/node/base64.h"
 #include "proto/node/reply.h"
 #include "proto/node/request.h"
 
@@ -50,36 +49,6 @@ std::string written(ReplyWriter writer, std::size_t room) {
   while (const std::size_t n = writer.read(buffer)) out += as_text(Bytes(buffer).first(n));
   EXPECT_EQ(out.size(), writer.size());
   return out;
-}
-
-TEST(NodeBase64, IsWhatTheDigestRoomWrites) {
-  Prng prng(1);
-  for (std::size_t n = 0; n < 300; ++n) {
-    ByteVector bytes(n);
-    for (auto& b : bytes) b = static_cast<std::uint8_t>(prng.next());
-    std::string text((n + 2) / 3 * 4, '?');
-    encode_base64(bytes, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
-    EXPECT_EQ(text, crypto::base64_encode(bytes));
-    auto back = decode_base64(text);
-    ASSERT_TRUE(back) << text;
-    EXPECT_EQ(*back, bytes);
-  }
-}
-
-TEST(NodeBase64, SaysWhatIsWrong) {
-  const std::pair<std::string_view, std::string_view> cases[] = {
-      {"AA==AA==", "Invalid symbol 61, offset 2."}, {"A", "Invalid input length: 1"},
-      {"AAAAA", "Invalid input length: 5"},         {"AB==", "Invalid last symbol 66, offset 1."},
-      {"AAF=", "Invalid last symbol 70, offset 2."}, {"AA", "Invalid padding"},
-      {"AAA", "Invalid padding"},                   {"AAAA=", "Invalid padding"},
-      {"AA=", "Invalid padding"},                   {"AA A", "Invalid symbol 32, offset 2."},
-      {"AA-_", "Invalid symbol 45, offset 2."},     {"====", "Invalid symbol 61, offset 0."},
-  };
-  for (const auto& [text, what] : cases) {
-    auto out = decode_base64(text);
-    ASSERT_FALSE(out) << text;
-    EXPECT_EQ(out.error().what, what) << text;
-  }
 }
 
 TEST(NodeRequest, BatchInEveryFragmentation) {

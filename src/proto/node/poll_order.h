@@ -1,7 +1,7 @@
-// The polls of one session by their numbers. Clients send several at a time, which may arrive in any
-// order, and write what comes back in the order of the numbers: so bytes are given to the lowest
-// number that has not been answered, and to no other. What an answer held is remembered for a while,
-// by offsets, so that a poll whose answer was lost can be repeated.
+// The polls of one session by their numbers. Clients send several at a time, which may arrive in
+// any order, and write what comes back in the order of the numbers: so bytes are given to the
+// lowest number that has not been answered, and to no other. What an answer held is remembered for
+// a while, by offsets, so that a poll whose answer was lost can be repeated.
 #pragma once
 
 #include <cstdint>

@@ -6,13 +6,18 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/result.h"
-#include "proto/node/base64.h"
+#include "proto/codec/base64.h"
 
 namespace adit::node {
 
 namespace {
 
-std::uint64_t base64_size(std::uint64_t n) { return (n + 2) / 3 * 4; }
+using codec::base64_size;
+
+void encode(Bytes in, MutableBytes out) {
+  CHECK(out.size() >= base64_size(in.size()));
+  codec::base64_encode(in, reinterpret_cast<char*>(out.data()));
+}
 
 // `"name":` behind a comma, unless it is the first member.
 void add_name(std::string& out, std::string_view name) {
@@ -161,7 +166,7 @@ std::size_t ReplyWriter::take_payload(MutableBytes out, const OpResult& result) 
   const Bytes run = result.d.peek(at_);
   if (run.size() >= 3) {
     const std::size_t groups = std::min(run.size() / 3, out.size() / 4);
-    encode_base64(run.first(groups * 3), out);
+    encode(run.first(groups * 3), out);
     at_ += groups * 3;
     if (at_ == result.d.size()) part_ = Part::Tail;
     return groups * 4;
@@ -169,7 +174,7 @@ std::size_t ReplyWriter::take_payload(MutableBytes out, const OpResult& result) 
   std::array<std::uint8_t, 3> group{};
   const std::size_t n = std::min<std::size_t>(3, left);
   for (std::size_t i = 0; i < n; ++i) group[i] = result.d.peek(at_ + i).front();
-  encode_base64(Bytes(group).first(n), out);
+  encode(Bytes(group).first(n), out);
   at_ += n;
   if (at_ == result.d.size()) part_ = Part::Tail;
   return 4;
@@ -178,7 +183,7 @@ std::size_t ReplyWriter::take_payload(MutableBytes out, const OpResult& result) 
 std::size_t ReplyWriter::take_packets(MutableBytes out, const OpResult& result) {
   const Bytes rest = Bytes(result.pkts[packet_]).subspan(at_);
   const std::size_t n = std::min(rest.size(), out.size() / 4 * 3);
-  encode_base64(rest.first(n), out);
+  encode(rest.first(n), out);
   at_ += n;
   if (at_ == result.pkts[packet_].size()) {
     at_ = 0;
@@ -190,7 +195,7 @@ std::size_t ReplyWriter::take_packets(MutableBytes out, const OpResult& result) 
       text_at_ = 0;
     }
   }
-  return static_cast<std::size_t>(base64_size(n));
+  return base64_size(n);
 }
 
 }  // namespace adit::node

@@ -55,7 +55,7 @@ bool asks_for_websocket(const http1::Head& request) {
   return request.lists("upgrade", "websocket");
 }
 
-Result<std::string> accept_response(const http1::Head& request, std::string_view protocol) {
+Result<http::Fields> accept_fields(const http1::Head& request, std::string_view protocol) {
   if (request.method != "GET") return status(400, "WebSocket begins with GET");
   if (request.minor_version < 1) return status(400, "WebSocket begins with HTTP/1.1");
   if (!request.lists("connection", "upgrade")) return status(400, "no Connection: Upgrade");
@@ -66,10 +66,17 @@ Result<std::string> accept_response(const http1::Head& request, std::string_view
   if (!bytes || bytes->size() != 16) return status(400, "Sec-WebSocket-Key is not 16 bytes");
   if (!request.lists("sec-websocket-protocol", protocol))
     return status(400, "Sec-WebSocket-Protocol does not offer " + std::string(protocol));
-  std::string out = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                    "Connection: Upgrade\r\nSec-WebSocket-Accept: ";
-  out.append(accept_of(key)).append("\r\nSec-WebSocket-Protocol: ").append(protocol);
-  return out.append("\r\n\r\n");
+  return http::Fields{{"upgrade", "websocket"},
+                      {"sec-websocket-accept", accept_of(key)},
+                      {"sec-websocket-protocol", std::string(protocol)}};
+}
+
+Result<std::string> accept_response(const http1::Head& request, std::string_view protocol) {
+  auto fields = accept_fields(request, protocol);
+  if (!fields) return std::move(fields).error();
+  std::string out = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
+  for (const http::Field& f : *fields) out.append(f.name).append(": ").append(f.value) += "\r\n";
+  return out + "\r\n";
 }
 
 }  // namespace adit::ws

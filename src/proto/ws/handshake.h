@@ -21,5 +21,7 @@ bool asks_for_websocket(const http1::Head& request);
 // The answer that accepts it. An error: its text for the client, and the status as its code (400;
 // 426 with Sec-WebSocket-Version: 13).
 Result<std::string> accept_response(const http1::Head& request, std::string_view protocol);
+// The same for whoever writes the head itself: the fields behind 101, but for Connection.
+Result<http::Fields> accept_fields(const http1::Head& request, std::string_view protocol);
 
 }  // namespace adit::ws

@@ -73,6 +73,7 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
       udp_upstreams_(settings.udp_upstreams),
       edge_(loop, resolver, log, metrics_, edge_limits(settings, index, threads), table_,
             make_upstreams(settings), static_cast<AgentDoor&>(*this)),
+      has_node_(settings.node.has_value()),
       site_(loop, log, metrics_, edge_, static_cast<SiteDoor&>(*this), tls.site),
       probe_period_(settings.probe_period),
       proxy_from_(settings.edge.proxy_from),
@@ -81,6 +82,10 @@ RelayThread::RelayThread(std::uint32_t index, const RelayThreads& threads, io::L
   tunnel_.emplace(loop, log, metrics_, settings.tunnel, make_access(settings), table_,
                   settings.public_port, edge_, static_cast<Fabric&>(*this), tls.h2);
   if (index == 0) authority_.emplace();
+  if (index == 0 && settings.node) {
+    node_ = std::make_unique<NodeService>(loop, resolver, log, metrics_, *settings.node);
+    site_.set_node(&node_->site);
+  }
   prober_.emplace(loop, log, metrics_, static_cast<ProbeTargets&>(tunnel_->visits()));
 }
 
@@ -220,6 +225,19 @@ void RelayThread::hand_over(std::uint32_t thread, Visitor visitor, const std::st
   if (!posted) metrics_.counter("adit_messages_dropped_total").add();
 }
 
+void RelayThread::own_site(Visitor visitor) {
+  if (!has_node_ || index_ == 0) return site_.visit(std::move(visitor));
+  // Entered here; counted on thread 0 from now on.
+  edge_.leave(visitor.peer);
+  const bool posted = post(threads_, 0,
+                           [bare = BareVisitor(loop_, std::move(visitor))](RelayThread& t) mutable {
+                             Visitor landed = bare.land(t.loop_);
+                             t.edge_.enter(landed.peer);
+                             t.site_.visit(std::move(landed));
+                           });
+  if (!posted) metrics_.counter("adit_messages_dropped_total").add();
+}
+
 void RelayThread::hand_over_link(std::uint32_t thread, Visitor agent) {
   const bool posted = post(threads_, thread,
                            [bare = BareVisitor(loop_, std::move(agent))](RelayThread& t) mutable {
@@ -299,13 +317,15 @@ void RelayThread::drain(Duration deadline, Delegate<void()> drained) {
   prober_->stop();
   edge_.close_listeners();
   tunnel_->go_away(deadline);
+  if (node_ != nullptr) node_->node.drain();
   drain_deadline_.set(loop_.now() + deadline);
   check_drained();
 }
 
 void RelayThread::check_drained() {
   // A visitor may be gone whose last bytes are not with the agent yet.
-  if (!edge_.idle() || tunnel_->sessions().streams() > 0)
+  const bool asked = node_ != nullptr && node_->site.exchanges() > 0;
+  if (!edge_.idle() || tunnel_->sessions().streams() > 0 || asked)
     return drain_check_.set(loop_.now() + kDrainCheck);
   on_drain_deadline();
 }

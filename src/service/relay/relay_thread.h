@@ -19,6 +19,7 @@
 #include "service/relay/forecast.h"
 #include "service/relay/name_authority.h"
 #include "service/renewal/alpn_answers.h"
+#include "service/node/node_site.h"
 #include "service/site/site.h"
 #include "service/tunnel/fabric.h"
 #include "service/tunnel/link_port.h"
@@ -40,6 +41,7 @@ struct RelaySettings {
   std::uint16_t public_port = 443;
   Duration probe_period{};       // zero: agents are not probed
   std::uint32_t run_number = 0;  // 24 bits: tells visitors' ids from those of earlier runs
+  std::optional<NodeSettings> node{};  // the HTTP tunnel node on the relay's own name
 };
 
 // For links and for the own HTTPS. A context for QUIC serves no TCP connection
@@ -147,7 +149,7 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   void link(Visitor agent, std::optional<std::uint32_t> thread) override {
     tunnel_->link(std::move(agent), thread);
   }
-  void own_site(Visitor visitor) override { site_.visit(std::move(visitor)); }
+  void own_site(Visitor visitor) override;
   void link_inside(std::unique_ptr<flow::Duplex> stream, const Address& peer,
                    const std::string& sni, std::optional<std::uint32_t> thread) override;
   bool challenge(Visitor& visitor, const std::string& name) override;
@@ -173,6 +175,17 @@ class RelayThread final : private Fabric, private AgentDoor, private SiteDoor {
   route::RouterTable table_;
   std::vector<std::optional<HostPort>> udp_upstreams_;
   Edge edge_;
+  // Sessions belong to one thread: with a node, all visitors of the own site go to thread 0.
+  struct NodeService {
+    NodeService(io::Loop& loop, io::Resolver& resolver, Log& log, Metrics& metrics,
+                const NodeSettings& settings)
+        : bulk(loop), node(loop, resolver, log, metrics, settings), site(node, bulk) {}
+    flow::BulkQueue bulk;
+    Node node;
+    NodeSite site;
+  };
+  const bool has_node_;
+  std::unique_ptr<NodeService> node_;  // thread 0
   Site site_;
   std::vector<std::unique_ptr<LinkPort>> ports_;  // outlive the links of the tunnel
   std::optional<Tunnel> tunnel_;

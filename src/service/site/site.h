@@ -17,6 +17,7 @@
 
 namespace adit::service {
 
+class NodeSite;
 class SiteBridge;
 class SiteVisit;
 
@@ -33,13 +34,15 @@ class SiteDoor {
 
 class Site {
  public:
-  // All outlive it. `tls`: the relay's certificate, ALPN http/1.1.
+  // All outlive it. `tls`: the relay's certificate, ALPN h2 and http/1.1.
   Site(io::Loop& loop, Log& log, Metrics& metrics, Edge& edge, SiteDoor& door,
        const crypto::TlsContext& tls);
   ~Site();
 
   // For visitors from now on; outlives the site or the next.
   void set_tls(const crypto::TlsContext& tls) { tls_ = &tls; }
+  // What is the node's goes there; outlives the site.
+  void set_node(NodeSite* node) { node_ = node; }
   // Takes the visitor, who has entered at the edge.
   void visit(Visitor visitor);
   // A link whose session is on another thread: `near` leads there. Not a visitor: it lasts as long
@@ -58,6 +61,7 @@ class Site {
   Edge& edge_;
   SiteDoor& door_;
   const crypto::TlsContext* tls_;
+  NodeSite* node_ = nullptr;
   OwnedList<SiteVisit> visits_;
   flow::BulkQueue bulk_;
   const flow::PumpLimits bridge_limits_{2 * limits::kLinkIdleTimeout, limits::kLinkIdleTimeout};
