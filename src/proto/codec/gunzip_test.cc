@@ -19,9 +19,9 @@ ByteVector gzip(Bytes plain) {
   s.next_out = out.data();
   s.avail_out = static_cast<uInt>(out.size());
   EXPECT_EQ(deflate(&s, Z_FINISH), Z_STREAM_END);
-  out.resize(out.size() - s.avail_out);
+  const auto size = static_cast<std::ptrdiff_t>(s.total_out);
   deflateEnd(&s);
-  return out;
+  return {out.begin(), out.begin() + size};
 }
 
 struct Outcome {
