@@ -121,6 +121,24 @@ TEST(HttpMessages, Requests) {
   });
 }
 
+// A stream that has nothing yet is asked as well, and says so with no bytes at no address.
+TEST(HttpMessages, NothingWithinABody) {
+  const std::string text =
+      "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n" + std::string(3000, 'b');
+  MessageReader reader(Kind::Request, 1024);
+  std::string body;
+  bool over = false;
+  for (Bytes left = as_bytes(text); !left.empty();) {
+    const Step step = reader.read(left.first(std::min<std::size_t>(left.size(), 700)));
+    ASSERT_TRUE(step == Step::Head || step == Step::Body || step == Step::More);
+    left = left.subspan(reader.used());
+    if (step == Step::Body) body += as_text(reader.body());
+    if (step != Step::Head) over = reader.read(Bytes{}) == Step::End;
+  }
+  EXPECT_TRUE(over);
+  EXPECT_EQ(body, std::string(3000, 'b'));
+}
+
 TEST(HttpMessages, Responses) {
   const std::string ok = "HTTP/1.1 200 OK\r\n";
   check(Kind::Response, {
