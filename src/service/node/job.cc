@@ -46,7 +46,15 @@ void Job::abandon() {
   }
 }
 
+// Whoever asked first may have gone; who asked the same again takes his place then.
+void Job::inherit() {
+  for (const auto& entry : entries_)
+    if (entry->state == Entry::State::Fetching && entry->arrival == Arrival::Twin)
+      entry->arrival = entry->stream()->order().arrive(*entry->op.seq);
+}
+
 void Job::run() {
+  if (phase_ >= Phase::Waiting) inherit();
   switch (phase_) {
     case Phase::Starting: return begin_some();
     case Phase::Connecting: return connect_some();

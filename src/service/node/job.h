@@ -58,6 +58,7 @@ class Job final : public ListNode<Job> {
 
   // --- phases ---
   void run();
+  void inherit();
   void on_timer() { loop_.run_later(task_); }
   void begin_some();
   void connect_some();
