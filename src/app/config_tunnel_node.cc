@@ -109,7 +109,8 @@ template <class Config>
 void add_behaviour_keys(std::vector<Key<Config>>& keys, const std::string& section,
                         const std::string& limits_section) {
   keys.push_back(switch_key<Config>(
-      {section, "diagnostic", "", "tell wrong keys and requests what is wrong; else they see a decoy"},
+      {section, "diagnostic", "",
+       "tell wrong keys and requests what is wrong; else they see a decoy"},
       [](auto& c) -> auto& { return c.node.diagnostic; }));
   keys.push_back(switch_key<Config>({section, "compression", "on|off", "offer zstd to clients"},
                                         [](auto& c) -> auto& { return c.node.compression; }));
@@ -137,9 +138,9 @@ void add_behaviour_keys(std::vector<Key<Config>>& keys, const std::string& secti
 template <class Config>
 void add_secret_keys(std::vector<Key<Config>>& keys, const std::string& section,
                      const char* fallback) {
-  keys.push_back(text_key<Config>({section, "key_file", "FILE", "holds the key of the node's clients",
-                                   Shape::Scalar, fallback},
-                                  [](auto& c) -> auto& { return c.node.key_file; }));
+  keys.push_back(text_key<Config>(
+      {section, "key_file", "FILE", "holds the key of the node's clients", Shape::Scalar, fallback},
+      [](auto& c) -> auto& { return c.node.key_file; }));
   keys.push_back(number_key<Config>(
       {section, "key_fd", "N", "descriptor to read that key from; -1: none"},
       [](auto& c) -> auto& { return c.node.key_fd; }, -1, 65535));
