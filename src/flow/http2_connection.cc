@@ -152,6 +152,7 @@ void Http2Connection::advance() {
     if (!take_events(witness)) return;
   }
   const bool all_out = failure_ || push();
+  if (engine_.has_events()) loop_.run_later(task_);
   if (!failure_ && !lingers_ && all_out && exchanges_.empty() &&
       (engine_.over() || (draining_ && engine_.open() == 0))) {
     lingers_ = true;

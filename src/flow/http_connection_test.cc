@@ -472,6 +472,23 @@ TEST_P(HttpConnectionTest, Http2ServesRequestsAtATime) {
   }
 }
 
+// More than a stream may hold, and no more than the client's windows.
+TEST_P(HttpConnectionTest, Http2BodiesGoOnWhenThereIsRoom) {
+  serve(SIZE_MAX, true);
+  send(std::string(kPreface) + frame(kSettings, 0, 0, "") +
+       frame(kHeaders, kEndHeaders | kEndStream, 1, head_block(false, "/big65000")));
+  ASSERT_TRUE(until([&] { return !served.empty() && served.front().left == 0; }));
+  ASSERT_TRUE(until([&] { return text.size() > 65'000; }));
+  std::string body;
+  for (const Frame& f : frames_of(text))
+    if (f.type == kData) body += f.payload;
+  ASSERT_EQ(body.size(), 65'000u);
+  bool intact = true;
+  for (std::size_t i = 0; i < body.size(); ++i)
+    intact &= static_cast<std::uint8_t>(body[i]) == pattern_byte(2, i);
+  EXPECT_TRUE(intact);
+}
+
 TEST_P(HttpConnectionTest, Http2GarbageEndsAndRequestsAreTold) {
   serve(SIZE_MAX, true);
   send(std::string(kPreface) + frame(kSettings, 0, 0, "") +

@@ -16,7 +16,8 @@ TcpStream::TcpStream(io::Loop& loop, io::Socket socket, ByteVector early)
 
 void TcpStream::start() {
   suspended_ = false;
-  if (held_.empty()) return receive_again();
+  // Also what came in the completion that is being told, for a listener that takes over in it.
+  if (readable_bytes() == 0 && !ended_) return receive_again();
   loop_.run_later(announce_);
 }
 

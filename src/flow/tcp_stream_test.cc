@@ -110,6 +110,27 @@ TEST_P(TcpStreamTest, EndIsSeenBehindTheLastByte) {
   EXPECT_EQ(taker->failures, 0);
 }
 
+// Who takes over while something is being told hears of it as well.
+TEST_P(TcpStreamTest, AListenerMayTakeOverInACallback) {
+  struct First final : DuplexListener {
+    std::unique_ptr<Duplex> end;
+    std::unique_ptr<Taker> second;
+    void on_readable() override {
+      end->consume(1);
+      second = std::make_unique<Taker>(std::move(end));
+    }
+    void on_writable() override {}
+    void on_failed(const Error&) override {}
+  } first;
+  Pair pair = connect_pair();
+  Peer far(*loop_, std::move(pair.client), 2, 1);
+  first.end = std::make_unique<TcpStream>(*loop_, std::move(pair.server));
+  first.end->set_listener(&first);
+  first.end->start();
+  far.send(6);
+  ASSERT_TRUE(until([&] { return first.second != nullptr && first.second->received == 5; }));
+}
+
 TEST_P(TcpStreamTest, DiesInACallback) {
   open();
   taker->die_on_readable = true;

@@ -330,6 +330,8 @@ std::vector<ServerEvent> Server::take_events() {
   return std::exchange(c.events, {});
 }
 
+bool Server::has_events() const { return !impl_->events.empty(); }
+
 // --- a request -----------------------------------------------------------------------------------
 
 Bytes Server::readable(StreamId id) const {

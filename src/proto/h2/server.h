@@ -51,6 +51,8 @@ class Server {
   // What may be sent now, some `most` bytes at a time; valid until the next call. Empty: nothing.
   Bytes drain(std::size_t most);
   std::vector<ServerEvent> take_events();
+  // drain() brings some about: room that it has made.
+  bool has_events() const;
 
   // --- a request; all of these do nothing for one that is over ---
   Bytes readable(StreamId id) const;

@@ -125,8 +125,9 @@ MessageReader::Step MessageReader::read(Bytes in) {
   // What is not the body has a bound; the body in the same bytes does not count. So no more than
   // that is looked at in one go, and an owner calls again.
   const std::size_t room = head_bytes_max_ - std::min(since_body_, head_bytes_max_);
-  std::string_view text = as_text(in.first(std::min(in.size(), std::max(room, std::size_t{1}))));
-  // A null pointer would make llhttp forget that it is within the body.
+  std::string_view text =
+      as_text(in.first(std::min(in.size(), std::max(room, std::size_t{1}))));
+  // llhttp takes a null address for "no run is open", and would lose the one that is.
   if (text.empty()) text = "";
   if (llhttp_get_errno(&p) == HPE_PAUSED) llhttp_resume(&p);
   own.stopped = Parser::Stop::None;

@@ -170,6 +170,23 @@ TEST(HttpMessages, Responses) {
             "200 []\n");
 }
 
+// Asking without bytes, as when nothing has come yet, changes nothing wherever it is done.
+TEST(HttpMessages, NothingMayBeRead) {
+  const std::string text = "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+  MessageReader reader(Kind::Request);
+  std::string body;
+  for (const char& c : text) {
+    ASSERT_EQ(reader.read(Bytes()), Step::More) << body;
+    const Step step = reader.read(as_bytes({&c, 1}));
+    EXPECT_EQ(reader.used(), 1u);
+    if (step == Step::Body) body += as_text(reader.body());
+  }
+  EXPECT_EQ(body, "abc");
+  EXPECT_EQ(reader.head().target, "/p");
+  EXPECT_EQ(reader.head().field("content-length"), "3");
+  EXPECT_EQ(reader.read(Bytes()), Step::End);
+}
+
 TEST(HttpMessages, KeepAlive) {
   const auto keeps = [](std::string_view version, std::string_view field) {
     MessageReader reader(Kind::Request);

@@ -340,6 +340,12 @@ VisitorRecord Edge::record_of(const Visitor& visitor) const {
   return record;
 }
 
+void Edge::note(Visitor& visitor, std::string decision) {
+  VisitorRecord record = record_of(visitor);
+  record.decision = std::move(decision);
+  visitor.tag = journal_.begin(std::move(record));
+}
+
 void Edge::adopt(Visitor& visitor, const std::string& pattern) {
   if (visitor.probe) return;
   VisitorRecord record = record_of(visitor);

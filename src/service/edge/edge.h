@@ -111,6 +111,8 @@ class Edge {
   void turn_away(io::Socket socket, const Address& peer, TlsAlert alert, std::string_view reason,
                  std::string_view sni, const VisitorTag& tag = {});
   VisitorJournal& journal() { return journal_; }
+  // A visitor that brings no hello, of a public port: it gets its id here.
+  void note(Visitor& visitor, std::string decision);
   // A visitor that another thread accepted; `pattern` is the name it fell to.
   void adopt(Visitor& visitor, const std::string& pattern);
   // Of the upstreams of a route: whether one would be dialled with hope.

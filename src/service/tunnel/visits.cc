@@ -31,6 +31,7 @@ void Visits::visit(Visitor visitor, const std::string& pattern) {
 void Visits::visit_port(Visitor visitor, std::uint64_t number, ServiceNumber service) {
   if (!context_.edge.let_in(visitor.socket, visitor.peer)) return;
   context_.edge.leave(visitor.peer);  // counted again where it is pumped or refused
+  context_.edge.note(visitor, "public port tcp/" + std::to_string(visitor.local.port));
   serve(std::move(visitor), number, service);
 }
 
