@@ -32,7 +32,7 @@ class BulkQueue {
   void push(BulkWork& work) {
     if (work.linked()) return;
     ready_.push_back(work);
-    schedule();
+    if (!next_turn_.armed()) schedule();
   }
   io::PipePool& pipes() { return pipes_; }
 
