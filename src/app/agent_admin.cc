@@ -22,7 +22,17 @@ Status AgentAdmin::listen(const AgentConfig& config) {
   return server_.listen_metrics(*config.metrics).with("metrics");
 }
 
+// What became of visitors here; which ones come is the relay's to say.
 void AgentAdmin::ask(service::AdminQuestion& question) {
+  const bool text = question.page() == service::AdminPage::ExplainText;
+  if (text || question.page() == service::AdminPage::ExplainJson) {
+    service::RelayReport visitors;
+    visitors.threads.emplace_back();
+    visitors.threads.back().visitors =
+        agent_.services().journal().matching(question.argument());
+    return question.answer(text ? explain_text(question.argument(), visitors)
+                                : explain_json(question.argument(), visitors));
+  }
   const AgentReport now = report();
   switch (question.page()) {
     case service::AdminPage::StatusJson: return question.answer(agent_status_json(now));
@@ -34,7 +44,8 @@ void AgentAdmin::ask(service::AdminQuestion& question) {
 }
 
 bool AgentAdmin::has(service::AdminPage page) const {
-  return page <= service::AdminPage::Metrics;
+  return page <= service::AdminPage::Metrics || page == service::AdminPage::ExplainJson ||
+         page == service::AdminPage::ExplainText;
 }
 
 service::AdminSource::Reloaded AgentAdmin::reload(bool) {

@@ -103,7 +103,8 @@ class Console final : public service::AgentEvents {
 
 service::ServiceKind service_kind(ServiceKind kind) {
   switch (kind) {
-    case ServiceKind::Tls: return service::ServiceKind::Tls;
+    case ServiceKind::Tls:
+    case ServiceKind::Http: return service::ServiceKind::Tls;  // to the relay it is the same
     case ServiceKind::Tcp: return service::ServiceKind::Tcp;
     case ServiceKind::Udp: return service::ServiceKind::Udp;
   }
@@ -189,6 +190,8 @@ Result<service::AgentSettings> make_agent_settings(const AgentConfig& config, Wa
     service.to = s.to;
     service.passthrough = s.mode == TlsMode::Passthrough;
     service.transparent = s.transparent;
+    service.http = s.kind == ServiceKind::Http;
+    service.answer_within = std::chrono::seconds(s.timeout);
     switch (s.proxy) {
       case ProxyWord::None: service.proxy = service::ProxyHeader::None; break;
       case ProxyWord::V1: service.proxy = service::ProxyHeader::V1; break;

@@ -198,6 +198,8 @@ class Expose final : public Subcommand {
     add_words(app_, "--relay-pin", pin_, "key of the relay, for every --relay without pin=", "PIN",
               false);
     app_.add_flag("--passthrough", passthrough_, "the local service ends TLS itself");
+    app_.add_flag("--http", http_,
+                  "forward each request, with Forwarded and X-Forwarded-For; HTTP/2 for visitors");
     app_.add_flag("--json", json_, "print one JSON object per event");
     app_.footer(config_footer("AGENT"));
   }
@@ -213,6 +215,9 @@ class Expose final : public Subcommand {
       service += ",name=" + name;
     }
     if (passthrough_) service += ",mode=passthrough";
+    if (http_ && (passthrough_ || !port_.empty() || udp_))
+      return usage("--http goes without --passthrough, --port and --udp", "expose");
+    if (http_) service += ",kind=http";
     if (!port_.empty()) {
       auto range = route::parse_port_range(port_.front());
       if (!range) return usage("--port: " + range.error().what, "expose");
@@ -236,7 +241,7 @@ class Expose final : public Subcommand {
   ConfigFlags flags_;
   std::string target_;
   std::vector<std::string> names_, pin_, port_;
-  bool passthrough_ = false, udp_ = false, json_ = false;
+  bool passthrough_ = false, http_ = false, udp_ = false, json_ = false;
 };
 
 // A command about the relay of this machine: finds its files as the relay would.
@@ -348,7 +353,10 @@ class Explain final : public AboutRelay {
       return usage("\"" + what_ + "\" is neither a host name nor an id", "explain");
     auto config = relay(environment);
     if (auto* answer = std::get_if<Answer>(&config)) return std::move(*answer);
-    return ExplainCommand{std::get<RelayConfig>(config).admin, what_, json_};
+    const RelayConfig& c = std::get<RelayConfig>(config);
+    const bool usual = c.admin == c.state_dir + "/admin.sock";
+    return ExplainCommand{c.admin, what_, json_,
+                          usual ? c.state_dir + "/agent.sock" : std::string()};
   }
 
  private:

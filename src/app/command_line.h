@@ -73,6 +73,7 @@ struct ExplainCommand {
   std::string admin;
   std::string what;  // a name, an agent's id or a visitor's
   bool json = false;
+  std::string agent{};  // the agent's socket beside it; empty: none is asked
 };
 
 // Of the side whose configuration it is given.

@@ -133,6 +133,7 @@ enum class ServiceKind : std::uint8_t {
   Tls,  // names on the relay's port
   Tcp,  // a public port of the relay, or a range of them
   Udp,
+  Http,  // names; TLS ends at the agent, and requests are forwarded one by one
 };
 enum class TlsMode : std::uint8_t {
   Terminate,    // the agent ends TLS; `to` gets plain bytes
@@ -152,6 +153,7 @@ struct ServiceConfig {
   // Public ports of the relay, of the other kinds: of a range the first leads to the port of `to`,
   // the next to the next.
   std::optional<PortRange> port{};
+  std::uint32_t timeout = 120;  // seconds until the local service begins its response; Http only
   // Where visitors by QUIC (HTTP/3) of the names go, still encrypted; Tls only.
   std::optional<HostPort> to_udp{};
   bool transparent = false;  // the local service sees visitors' own addresses

@@ -88,7 +88,7 @@ Node write_relay(const RelayEndpoint& relay) {
 // --- service ---
 
 const std::vector<std::string> kModeWords = {"terminate", "passthrough"};
-const std::vector<std::string> kKindWords = {"tls", "tcp", "udp"};
+const std::vector<std::string> kKindWords = {"tls", "tcp", "udp", "http"};
 const std::vector<std::string> kProxyWords = {"none", "v1", "v2"};
 
 void read_service_names(const Node& node, ServiceConfig& out, Reading& r) {
@@ -128,13 +128,41 @@ std::optional<PortRange> read_ports(const Node& node, Reading& r) {
   return r.parsed(node, "service.port", route::parse_port_range);
 }
 
+bool has_names(ServiceKind kind) { return kind == ServiceKind::Tls || kind == ServiceKind::Http; }
+
+// Requests of all visitors share the connections to the local service.
+void check_http_service(const NodeTable& table, const ServiceConfig& service, Reading& r) {
+  if (service.kind != ServiceKind::Http) {
+    if (const Node* timeout = find(table, "timeout"))
+      r.fault(timeout->place, "service.timeout", "only a service of kind \"http\" has a timeout",
+              "leave it out, or write kind = \"http\"");
+    return;
+  }
+  if (service.mode == TlsMode::Passthrough)
+    r.fault(find(table, "mode")->place, "service.mode",
+            "of a service of kind \"http\" TLS ends at the agent",
+            "write kind = \"tls\" to pass it through");
+  if (service.proxy != ProxyWord::None)
+    r.fault(find(table, "proxy")->place, "service.proxy",
+            "a service of kind \"http\" gets Forwarded and X-Forwarded-For instead",
+            "leave it out, or write kind = \"tls\"");
+  if (const Node* to = find(table, "to_udp"))
+    r.fault(to->place, "service.to_udp", "a service of kind \"http\" has no to_udp",
+            "write kind = \"tls\"");
+  if (service.transparent)
+    r.fault(find(table, "transparent")->place, "service.transparent",
+            "connections to a service of kind \"http\" are not one visitor's",
+            "leave it out, or write kind = \"tls\"");
+}
+
 // What has a port of its own has no name, and its bytes are not looked at.
 void check_port_service(const Node& node, const NodeTable& table, const ServiceConfig& service,
                         Reading& r) {
   const std::string kind = kKindWords[static_cast<std::size_t>(service.kind)];
-  if (service.kind == ServiceKind::Tls) {
+  if (has_names(service.kind)) {
     if (const Node* port = find(table, "port"))
-      r.fault(port->place, "service.port", "a service of kind \"tls\" has a name, and no port",
+      r.fault(port->place, "service.port",
+              "a service of kind \"" + kind + "\" has a name, and no port",
               "write kind = \"tcp\"");
     return;
   }
@@ -183,12 +211,15 @@ std::optional<ServiceConfig> read_service(const Node& item, std::string_view pat
   const std::size_t faults = r.errors.size();
   const bool complete =
       check_item(node, {"service", {"kind", "mode", "name", "port", "to", "to_udp", "certificate",
-                                    "key", "proxy", "transparent"},
+                                    "key", "proxy", "transparent", "timeout"},
                         "to"}, r);
   ServiceConfig out;
   if (const Node* kind = find(table, "kind"))
     out.kind = static_cast<ServiceKind>(r.choice(*kind, "service.kind", kKindWords).value_or(0));
-  if (out.kind != ServiceKind::Tls) out.names.clear();
+  if (!has_names(out.kind)) out.names.clear();
+  if (const Node* timeout = find(table, "timeout"))
+    out.timeout = static_cast<std::uint32_t>(
+        r.number(*timeout, "service.timeout", 1, 3600).value_or(1));
   if (const Node* port = find(table, "port")) out.port = read_ports(*port, r);
   if (const Node* mode = find(table, "mode"))
     out.mode = static_cast<TlsMode>(r.choice(*mode, "service.mode", kModeWords).value_or(0));
@@ -202,6 +233,7 @@ std::optional<ServiceConfig> read_service(const Node& item, std::string_view pat
   read_transparent(table, out, r);
   read_service_files(node, table, out, r);
   check_port_service(node, table, out, r);
+  check_http_service(table, out, r);
   if (!complete || r.errors.size() != faults) return std::nullopt;
   return out;
 }
@@ -211,8 +243,11 @@ Node write_service(const ServiceConfig& service) {
   NodeList names;
   for (const std::string& name : service.names) names.push_back({name, {}});
   table.push_back({"kind", {}, {kKindWords[static_cast<std::size_t>(service.kind)], {}}});
-  if (service.kind == ServiceKind::Tls) {
+  if (service.kind == ServiceKind::Tls)
     table.push_back({"mode", {}, {kModeWords[static_cast<std::size_t>(service.mode)], {}}});
+  if (service.kind == ServiceKind::Http)
+    table.push_back({"timeout", {}, {std::int64_t{service.timeout}, {}}});
+  if (has_names(service.kind)) {
     table.push_back({"name", {}, {std::move(names), {}}});
   }
   if (service.port) table.push_back({"port", {}, {service.port->text(), {}}});
@@ -313,8 +348,8 @@ std::vector<Key<AgentConfig>> make_keys() {
       [](auto& c) -> auto& { return c.relays; }, read_relay, write_relay));
   keys.push_back(list_key<AgentConfig>(
       {"", "service", "HOST:PORT[,name=NAME][,mode=MODE]...",
-       "local service to expose; also kind=tcp|udp, port=PORT[-PORT], certificate=FILE, key=FILE, "
-       "proxy=v1|v2, transparent=true", Shape::Items},
+       "local service to expose; also kind=http|tcp|udp, port=PORT[-PORT], certificate=FILE, "
+       "key=FILE, proxy=v1|v2, timeout=SECONDS, transparent=true", Shape::Items},
       [](auto& c) -> auto& { return c.services; }, read_service, write_service));
   return keys;
 }

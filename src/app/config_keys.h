@@ -61,6 +61,14 @@ Key<Config> switch_key(KeyName names, Access access) {
           [access](const Config& c) { return Node{access(c), {}}; }};
 }
 
+// One that is on unless it is turned off, and so takes its value on the command line, too.
+template <class Config, class Access>
+Key<Config> on_off_key(KeyName names, Access access) {
+  Key<Config> out = switch_key<Config>(std::move(names), access);
+  out.names.shape = Shape::Scalar;
+  return out;
+}
+
 template <class Config, class Access>
 Key<Config> number_key(KeyName names, Access access, std::int64_t min, std::int64_t max) {
   const std::string path = names.path();

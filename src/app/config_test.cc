@@ -365,7 +365,7 @@ TEST(AgentConfig, ReportsEveryFaultAsATable) {
            "\"{id\"\n[[service]]\nto = \"2\"\ncertificate = \"c\"\n[[service]]\nto = \"3\"\nmode = "
            "\"passthrough\"\nkey = \"k\"\n[[service]]\nto = \"4\"\n[[service]]\nto = \"5\"\n"
            "[[service]]\nto = \"6\"\nname = [\"n\", \"n\"]\n",
-       "a.toml:4:8: service.kind: \"raw\" is not \"tls\", \"tcp\" or \"udp\"\n"
+       "a.toml:4:8: service.kind: \"raw\" is not \"tls\", \"tcp\", \"udp\" or \"http\"\n"
        "a.toml:5:8: service.mode: \"passthru\" is not \"terminate\" or \"passthrough\"; did you "
        "mean \"passthrough\"?\n"
        "a.toml:6:1: service: \"to\" is missing\n"
@@ -504,6 +504,47 @@ TEST(AgentConfig, TransparentServicesHaveAnAddress) {
             "a.toml:4:15: service.transparent: expected true or false, found a whole number\n");
 }
 
+TEST(AgentConfig, ServicesOfHttp) {
+  const std::string relay_line = "relay = \"r.test\"\n";
+  const auto loaded = agent(relay_line +
+                            "[[service]]\nkind = \"http\"\nto = \"3000\"\nname = \"shop\"\n"
+                            "[[service]]\nkind = \"http\"\nto = \"3001\"\ntimeout = 5\n");
+  ASSERT_EQ(text_of(loaded), "");
+  EXPECT_EQ(loaded.config.services[0].kind, ServiceKind::Http);
+  EXPECT_EQ(loaded.config.services[0].names, (std::vector<std::string>{"shop"}));
+  EXPECT_EQ(loaded.config.services[0].timeout, 120u);
+  EXPECT_EQ(loaded.config.services[1].timeout, 5u);
+  const auto again = agent(print(loaded.config, PrintMode::Effective, kHome));
+  EXPECT_TRUE(loaded.config == again.config);
+  const struct {
+    const char* service;
+    const char* error;
+  } rows[] = {
+      {"kind = \"http\"\nto = \"1\"\nmode = \"passthrough\"\n",
+       "a.toml:5:8: service.mode: of a service of kind \"http\" TLS ends at the agent; write "
+       "kind = \"tls\" to pass it through\n"},
+      {"kind = \"http\"\nto = \"1\"\nproxy = \"v2\"\n",
+       "a.toml:5:9: service.proxy: a service of kind \"http\" gets Forwarded and X-Forwarded-For "
+       "instead; leave it out, or write kind = \"tls\"\n"},
+      {"kind = \"http\"\nto = \"1\"\nto_udp = \"1\"\n",
+       "a.toml:5:10: service.to_udp: a service of kind \"http\" has no to_udp; write kind = "
+       "\"tls\"\n"},
+      {"kind = \"http\"\nto = \"1\"\nport = 5\n",
+       "a.toml:5:8: service.port: a service of kind \"http\" has a name, and no port; write kind = "
+       "\"tcp\"\n"},
+      {"kind = \"http\"\nto = \"1\"\ntransparent = true\n",
+       "a.toml:5:15: service.transparent: connections to a service of kind \"http\" are not one "
+       "visitor's; leave it out, or write kind = \"tls\"\n"},
+      {"to = \"1\"\ntimeout = 5\n",
+       "a.toml:4:11: service.timeout: only a service of kind \"http\" has a timeout; leave it "
+       "out, or write kind = \"http\"\n"},
+      {"kind = \"http\"\nto = \"1\"\ntimeout = 0\n",
+       "a.toml:5:11: service.timeout: 0 is out of range (1 to 3600)\n"},
+  };
+  for (const auto& row : rows)
+    EXPECT_EQ(text_of(agent(relay_line + "[[service]]\n" + row.service)), row.error);
+}
+
 TEST(Config, PrintsWhatLoadsToTheSame) {
   for (const PrintMode mode : {PrintMode::Effective, PrintMode::Changed}) {
     for (const char* text : {"domain = \"a.b\"\n", kWholeRelay}) {
@@ -561,6 +602,18 @@ flow_idle_ms = 120000
 resume_window_ms = 30000
 drain_ms = 30000
 probe_ms = 10000
+
+[node]
+key_fd = -1
+only_allowed = false
+diagnostic = false
+compression = true
+connect_data = true
+old_gateway = true
+long_poll_ms = 4000
+sessions = 20000
+buffer_bytes = 100663296
+body_bytes = 16777216
 )");
 }
 

@@ -112,13 +112,13 @@ void add_behaviour_keys(std::vector<Key<Config>>& keys, const std::string& secti
       {section, "diagnostic", "",
        "tell wrong keys and requests what is wrong; else they see a decoy"},
       [](auto& c) -> auto& { return c.node.diagnostic; }));
-  keys.push_back(switch_key<Config>({section, "compression", "on|off", "offer zstd to clients"},
-                                        [](auto& c) -> auto& { return c.node.compression; }));
-  keys.push_back(switch_key<Config>(
-      {section, "connect_data", "on|off", "the op connect_data; off as nodes of old, for tests"},
+  keys.push_back(on_off_key<Config>({section, "compression", "BOOL", "offer zstd to clients"},
+                                    [](auto& c) -> auto& { return c.node.compression; }));
+  keys.push_back(on_off_key<Config>(
+      {section, "connect_data", "BOOL", "the op connect_data; off as nodes of old, for tests"},
       [](auto& c) -> auto& { return c.node.connect_data; }));
-  keys.push_back(switch_key<Config>(
-      {section, "old_gateway", "on|off", "the UDP gateway also at its old address, 198.18.0.1"},
+  keys.push_back(on_off_key<Config>(
+      {section, "old_gateway", "BOOL", "the UDP gateway also at its old address, 198.18.0.1"},
       [](auto& c) -> auto& { return c.node.old_gateway; }));
   keys.push_back(duration_key<Config>(
       {limits_section, "long_poll_ms", "MS", "how long a poll is held that has nothing to fetch"},

@@ -72,25 +72,30 @@ Answer ask(const std::string& path, std::string_view request_line) {
   return {code, {}, std::move(reply->body)};
 }
 
-}  // namespace
-
-// A machine has a relay, or an agent, or both.
-Answer run(const StatusCommand& command) {
-  const std::string_view page = command.json ? "GET /status" : "GET /status.txt";
-  Answer relay = ask(command.admin, page);
-  if (command.agent.empty()) return relay;
+// A machine has a relay, or an agent, or both. JSON is one answer: the relay's, if there is one.
+Answer ask_both(const std::string& admin, const std::string& agent_admin, const std::string& page,
+                bool json, std::string_view between) {
+  Answer relay = ask(admin, page);
+  if (agent_admin.empty()) return relay;
   const bool no_relay = relay.exit_code == exit_code::kRelayUnreachable;
-  if (command.json && !no_relay) return relay;
-  Answer agent = ask(command.agent, page);
+  if (json && !no_relay) return relay;
+  Answer agent = ask(agent_admin, page);
   if (agent.exit_code == exit_code::kRelayUnreachable) {
     if (no_relay && relay.err.find("is it running") != relay.err.npos)
-      relay.err = "adit: no relay answers on " + command.admin + ", no agent on " + command.agent +
+      relay.err = "adit: no relay answers on " + admin + ", no agent on " + agent_admin +
                   " (is it running? --admin PATH)\n";
     return relay;
   }
   if (no_relay || relay.exit_code != exit_code::kDone) return no_relay ? agent : relay;
-  agent.out = relay.out + "\n" + agent.out;
+  agent.out = relay.out + std::string(between) + agent.out;
   return agent;
+}
+
+}  // namespace
+
+Answer run(const StatusCommand& command) {
+  return ask_both(command.admin, command.agent, command.json ? "GET /status" : "GET /status.txt",
+                  command.json, "\n");
 }
 
 Answer run(const ReloadCommand& command) {
@@ -111,8 +116,9 @@ Answer run(const AgentsCommand& command) {
 }
 
 Answer run(const ExplainCommand& command) {
-  return ask(command.admin,
-             (command.json ? "GET /explain/" : "GET /explain.txt/") + command.what);
+  return ask_both(command.admin, command.agent,
+                  (command.json ? "GET /explain/" : "GET /explain.txt/") + command.what,
+                  command.json, "\nat the agent of this machine:\n");
 }
 
 }  // namespace adit::app

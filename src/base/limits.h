@@ -140,6 +140,19 @@ inline constexpr Duration kUdpgwIdle = 2min;               // as for other flows
 inline constexpr std::size_t kUdpgwQueueFramesMax = 256;   // answers that wait for the client
 inline constexpr std::size_t kUdpgwDatagramMax = 10'240;   // of an answer; clients take no more
 
+// --- HTTP services of an agent ---
+// Of a local service's responses: tokens, policies and cookies together are longer than requests.
+inline constexpr std::size_t kServiceHeadBytesMax = 64_KiB;
+// Requests of one service under way, of all visitors; each may have a connection of its own.
+inline constexpr std::size_t kServiceRequestsMax = 1024;
+// Connections to one service that wait for the next request, and how long.
+inline constexpr std::size_t kServiceIdleConnectionsMax = 32;
+inline constexpr Duration kServiceIdle = 30s;
+// Until a local service begins its response, unless configured; a long poll may take a minute.
+inline constexpr Duration kServiceAnswerDeadline = 2min;
+// What an agent remembers of its visitors, for `adit explain`.
+inline constexpr std::size_t kAgentExplainedMax = 512;
+
 // --- public ports ---
 // Public ports of one session, TCP and UDP together: each is a descriptor of the relay.
 inline constexpr std::size_t kPortsPerSessionMax = 256;

@@ -50,6 +50,7 @@ class List {
     head_.prev_->next_ = &n;
     head_.prev_ = &n;
   }
+  T* back() { return empty() ? nullptr : static_cast<T*>(head_.prev_); }
   T* front() { return empty() ? nullptr : static_cast<T*>(head_.next_); }
   T* pop_front() {
     T* first = front();

@@ -46,7 +46,14 @@ LocalServices::LocalServices(io::Loop& loop, io::Resolver& resolver, Log& log, M
       self_signed_key_pem_(std::move(self_signed_key_pem)),
       tls_(settings_.size()),
       answers_(loop, metrics),
-      bulk_(loop) {}
+      bulk_(loop) {
+  for (const LocalServiceSettings& s : settings_) {
+    const HttpSurroundings around{loop_,    resolver_, log_,         once_,
+                                  metrics_, bulk_,     pump_limits_, journal_};
+    http_.push_back(s.http ? std::make_unique<HttpService>(around, s.to, s.answer_within)
+                           : nullptr);
+  }
+}
 
 LocalServices::~LocalServices() { abort_all(); }
 
@@ -54,10 +61,7 @@ Status LocalServices::load() {
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const LocalServiceSettings& s = settings_[i];
     if (s.kind != ServiceKind::Tls || s.passthrough || s.certificate_pem.empty()) continue;
-    crypto::ServerTls tls;
-    tls.certificate_chain_pem = s.certificate_pem;
-    tls.private_key_pem = s.key_pem;
-    auto context = crypto::TlsContext::server(tls);
+    auto context = crypto::TlsContext::server(tls_options(i, s.certificate_pem, s.key_pem));
     if (!context)
       return std::move(context).error().with("certificate of the service for " + s.to.text());
     tls_[i].context.emplace(std::move(*context));
@@ -69,6 +73,15 @@ Status LocalServices::load() {
   if (!ways) return std::move(ways).error();
   ways_ = std::move(*ways);
   return {};
+}
+
+crypto::ServerTls LocalServices::tls_options(std::size_t service, const std::string& chain_pem,
+                                             const std::string& key_pem) const {
+  crypto::ServerTls tls;
+  tls.certificate_chain_pem = chain_pem;
+  tls.private_key_pem = key_pem;
+  if (settings_[service].http) tls.alpn = {"h2", "http/1.1"};
+  return tls;
 }
 
 void LocalServices::abort_all() {
@@ -83,10 +96,8 @@ bool LocalServices::is_self_signed(std::size_t service) const {
 }
 
 Status LocalServices::set_certificate(std::size_t service, const std::string& chain_pem) {
-  crypto::ServerTls tls;
-  tls.certificate_chain_pem = chain_pem;
-  tls.private_key_pem = self_signed_key_pem_;
-  auto context = crypto::TlsContext::server(tls);
+  auto context =
+      crypto::TlsContext::server(tls_options(service, chain_pem, self_signed_key_pem_));
   if (!context) return std::move(context).error();
   tls_[service].context.emplace(std::move(*context));
   tls_[service].issued = true;
@@ -95,17 +106,15 @@ Status LocalServices::set_certificate(std::size_t service, const std::string& ch
   return {};
 }
 
-Status LocalServices::make_self_signed(Tls& of) {
+Status LocalServices::make_self_signed(std::size_t service) {
+  Tls& of = tls_[service];
   auto key = crypto::PrivateKey::from_pem(self_signed_key_pem_);
   if (!key) return std::move(key).error();
   auto pem = crypto::self_signed(*key, of.names,
                                  WallTime{loop_.wall_time().ns - 3'600'000'000'000},
                                  kSelfSignedValidity);
   if (!pem) return std::move(pem).error().with("self-signed certificate");
-  crypto::ServerTls tls;
-  tls.certificate_chain_pem = *pem;
-  tls.private_key_pem = self_signed_key_pem_;
-  auto context = crypto::TlsContext::server(tls);
+  auto context = crypto::TlsContext::server(tls_options(service, *pem, self_signed_key_pem_));
   if (!context) return std::move(context).error();
   of.context.emplace(std::move(*context));
   of.not_after = (loop_.wall_time().ns + kSelfSignedValidity.count()) / 1'000'000'000;
@@ -116,6 +125,7 @@ Status LocalServices::granted(ServiceNumber service, const std::vector<std::stri
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const LocalServiceSettings& s = settings_[i];
     if (s.number != service || s.kind != ServiceKind::Tls) continue;
+    if (http_[i] != nullptr) http_[i]->add_names(names);
     if (s.passthrough || !s.certificate_pem.empty()) continue;
     // Several relays may grant different names; the certificate is for all of them.
     std::vector<std::string> all = tls_[i].names;
@@ -125,7 +135,7 @@ Status LocalServices::granted(ServiceNumber service, const std::vector<std::stri
     std::vector<std::string> before = std::exchange(tls_[i].names, std::move(all));
     // One that an authority has issued for some of the names is better for all of them.
     if (!tls_[i].issued) {
-      if (Status made = make_self_signed(tls_[i]); !made) {
+      if (Status made = make_self_signed(i); !made) {
         tls_[i].names = std::move(before);
         return made;
       }
@@ -148,8 +158,18 @@ void LocalServices::serve(const link::Preamble& preamble, std::unique_ptr<flow::
     const ProxiedConnection from{preamble.visitor, preamble.local};
     log_.debug("agent.visitor", {{"visitor", visitor_id_text(preamble.visit)},
                                  {"sni", preamble.sni}, {"to", settings_[i].to.text()}});
+    const LocalServiceSettings& s = settings_[i];
+    const VisitorTag tag = journal_.adopt(
+        {.id = preamble.visit,
+         .at = loop_.wall_time(),
+         .source = preamble.visitor,
+         .sni = preamble.sni,
+         .alpn = {},
+         .decision = std::string(s.http ? "http" : kind_word(s.kind)) + " service of this agent",
+         .destination = target_of(s, preamble.local.port).text(),
+         .outcome = {}});
     ServedStream& stream = streams_.add(
-        std::make_unique<ServedStream>(*this, i, from, preamble.visit, std::move(end)));
+        std::make_unique<ServedStream>(*this, i, from, tag, preamble.sni, std::move(end)));
     // A challenge that nobody waits for; behind a service passed through that is its own matter.
     if (preamble.challenge && !settings_[i].passthrough)
       return stream.refuse(TlsAlert::NoApplicationProtocol);
@@ -172,18 +192,26 @@ void LocalServices::answer_probe(std::size_t service, std::unique_ptr<flow::Dupl
 }
 
 ServedStream::ServedStream(LocalServices& owner, std::size_t service,
-                           const ProxiedConnection& from, std::uint64_t visit,
+                           const ProxiedConnection& from, const VisitorTag& tag, std::string sni,
                            std::unique_ptr<flow::Duplex> end)
-    : owner_(owner), service_(service), from_(from), visit_(visit), end_(std::move(end)) {
+    : owner_(owner),
+      service_(service),
+      from_(from),
+      tag_(tag),
+      sni_(std::move(sni)),
+      end_(std::move(end)) {
   owner_.metrics_.gauge("adit_agent_streams").add(1);
 }
 
 ServedStream::~ServedStream() {
   parting_.reset();
   if (end_ != nullptr) end_->set_listener(nullptr);
-  owner_.metrics_.gauge("adit_agent_streams").add(-1); }
+  owner_.metrics_.gauge("adit_agent_streams").add(-1);
+  note_end("given up");  // unless its end was said before
+}
 
 void ServedStream::start() {
+  if (owner_.http_[service_] != nullptr) return visit_http();
   const LocalServiceSettings& settings = owner_.settings_[service_];
   const HostPort to = target_of(settings, from_.destination.port);
   if (!settings.transparent) return dial(to, std::nullopt);
@@ -204,18 +232,17 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
   if (!socket) {
     owner_.metrics_.counter("adit_agent_dial_failures_total").add();
     if (const auto held = owner_.once_.admit(owner_.loop_.now(), service_ + 1); held >= 0) {
-      owner_.log_.warn("agent.service_unreachable", {{"visitor", visitor_id_text(visit_)},
+      owner_.log_.warn("agent.service_unreachable", {{"visitor", visitor_id_text(tag_.id)},
                                                      {"to", settings.to.text()},
                                                      {"why", socket.error().what},
                                                      {"suppressed", held}});
     }
+    note_end("the local service could not be reached: " + socket.error().what);
     return turn_away(TlsAlert::InternalError);
   }
   std::unique_ptr<flow::Duplex> near = std::move(end_);
   if (settings.kind == ServiceKind::Tls && !settings.passthrough) {
-    auto& context = owner_.tls_[service_].context;
-    auto session = context ? crypto::TlsSession::server(*context)
-                           : Result<crypto::TlsSession>(Error{0, "no certificate yet"});
+    auto session = tls_session();
     if (!session) {
       end_ = std::move(near);
       return turn_away(TlsAlert::InternalError);
@@ -233,6 +260,35 @@ void ServedStream::on_dialled(Result<io::Socket> socket) {
       flow::Pump::Done::to<&ServedStream::on_done>(this));
   dialer_.reset();
   pump_->start();
+}
+
+std::optional<crypto::TlsSession> ServedStream::tls_session() {
+  auto& context = owner_.tls_[service_].context;
+  auto session = context ? crypto::TlsSession::server(*context)
+                         : Result<crypto::TlsSession>(Error{0, "no certificate yet"});
+  if (session) return std::move(*session);
+  note_end(session.error().what);
+  return std::nullopt;
+}
+
+void ServedStream::visit_http() {
+  auto session = tls_session();
+  if (!session) return turn_away(TlsAlert::InternalError);
+  auto tls = std::make_unique<flow::TlsStream>(owner_.loop_, std::move(end_), std::move(*session));
+  http_ = std::make_unique<HttpVisit>(*owner_.http_[service_], from_, tag_.id, sni_,
+                                      std::move(tls),
+                                      HttpVisit::Done::to<&ServedStream::on_http_over>(this));
+  http_->start();
+}
+
+void ServedStream::on_http_over() {
+  note_end("over", http_->bytes_in(), http_->bytes_out());
+  finish();
+}
+
+void ServedStream::note_end(std::string_view outcome, std::uint64_t bytes_in,
+                            std::uint64_t bytes_out) {
+  owner_.journal_.end(tag_, outcome, owner_.loop_.wall_time(), bytes_in, bytes_out);
 }
 
 // A visitor that speaks TLS waits for an answer of it either way: it gets an alert and not a bare
@@ -269,7 +325,13 @@ void ServedStream::Parting::on_deadline() {
 
 void ServedStream::Parting::over() { stream.finish(); }
 
-void ServedStream::on_done(flow::PumpEnd) { finish(); }
+void ServedStream::on_done(flow::PumpEnd end) {
+  const std::string_view outcome = end == flow::PumpEnd::Finished ? "both directions ended in order"
+                                   : end == flow::PumpEnd::Idle ? "nothing moved for too long"
+                                                                : "an end failed";
+  note_end(outcome, pump_->forward_bytes(), pump_->backward_bytes());
+  finish();
+}
 
 void ServedStream::finish() { owner_.streams_.erase(*this); }
 

@@ -19,6 +19,8 @@
 #include "proto/link/frames.h"
 #include "proto/proxy_header/proxy_header.h"
 #include "proto/tls_hello/tls_alert.h"
+#include "service/agent/http_service.h"
+#include "service/agent/http_visit.h"
 #include "service/agent/probe_reply.h"
 #include "service/agent/visitor_ways.h"
 #include "service/edge/owned_list.h"
@@ -48,6 +50,10 @@ struct LocalServiceSettings {
   HostPort to;
   std::optional<HostPort> to_udp{};  // of visitors by QUIC; Tls
   bool passthrough = false;
+  // TLS ends here and each request goes to `to` by itself, as HTTP/1.1; Tls, not with passthrough
+  // or a PROXY header: connections to `to` are not a visitor's.
+  bool http = false;
+  Duration answer_within = limits::kServiceAnswerDeadline;  // of http
   // Terminate only; empty: a self-signed certificate for the names granted.
   std::string certificate_pem, key_pem;
   ProxyHeader proxy = ProxyHeader::None;
@@ -90,6 +96,8 @@ class LocalServices {
   bool is_self_signed(std::size_t service) const;
   AlpnAnswers& alpn_answers() { return answers_; }
   std::size_t open() const { return streams_.size(); }
+  // The last visitors, for `adit explain`.
+  const VisitorJournal& journal() const { return journal_; }
   void abort_all();
   // Null where no service is transparent.
   VisitorWays* ways() { return ways_.get(); }
@@ -104,7 +112,9 @@ class LocalServices {
     bool issued = false;  // by an authority, for some of the names
   };
 
-  Status make_self_signed(Tls& of);
+  Status make_self_signed(std::size_t service);
+  crypto::ServerTls tls_options(std::size_t service, const std::string& chain_pem,
+                                const std::string& key_pem) const;
 
   io::Loop& loop_;
   io::Resolver& resolver_;
@@ -119,6 +129,8 @@ class LocalServices {
   flow::PumpLimits pump_limits_{limits::kVisitorIdle, limits::kHalfClosedIdle};
   flow::BulkQueue bulk_;
   LogRateLimit once_;
+  VisitorJournal journal_{0, limits::kAgentExplainedMax};  // ids are the relays'
+  std::vector<std::unique_ptr<HttpService>> http_;  // by index of settings_; null: another kind
   void answer_probe(std::size_t service, std::unique_ptr<flow::Duplex> end);
   void on_probe_done(ProbeReply& probe) { probes_.erase(probe); }
 
@@ -129,11 +141,11 @@ class LocalServices {
 class ServedStream final : public ListNode<ServedStream> {
  public:
   ServedStream(LocalServices& owner, std::size_t service, const ProxiedConnection& from,
-               std::uint64_t visit, std::unique_ptr<flow::Duplex> end);
+               const VisitorTag& tag, std::string sni, std::unique_ptr<flow::Duplex> end);
   ~ServedStream();
-  // States: dialling (the visitor's bytes wait in the stream), pumping; or parting: an alert is on
-  // its way to the visitor, and what it still sends is dropped until it ends or a short deadline
-  // passes.
+  // States: dialling (the visitor's bytes wait in the stream), pumping; or, of an HTTP service,
+  // visiting, which dials for itself; or parting: an alert is on its way to the visitor, and what
+  // it still sends is dropped until it ends or a short deadline passes.
   void start();
   // Instead of start().
   void refuse(TlsAlert alert) { turn_away(alert); }
@@ -153,18 +165,24 @@ class ServedStream final : public ListNode<ServedStream> {
 
   void dial(const HostPort& to, const std::optional<Address>& as);
   void on_dialled(Result<io::Socket> socket);
+  void visit_http();
+  std::optional<crypto::TlsSession> tls_session();
   void on_done(flow::PumpEnd end);
+  void note_end(std::string_view outcome, std::uint64_t bytes_in = 0, std::uint64_t bytes_out = 0);
+  void on_http_over();
   void turn_away(TlsAlert alert);
   void finish();
 
   LocalServices& owner_;
   const std::size_t service_;
   const ProxiedConnection from_;
-  const std::uint64_t visit_;  // the relay's id of the visitor
+  const VisitorTag tag_;  // its id is the relay's
+  const std::string sni_;
   VisitorWays::Hold hold_;
   std::unique_ptr<flow::Duplex> end_;  // until the pump has it
   std::unique_ptr<flow::Dialer> dialer_;
   std::unique_ptr<flow::Pump> pump_;
+  std::unique_ptr<HttpVisit> http_;
   std::unique_ptr<Parting> parting_;
 };
 

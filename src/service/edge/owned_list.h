@@ -28,6 +28,7 @@ class OwnedList {
     return std::unique_ptr<T>(&element);
   }
   T* oldest() { return list_.front(); }
+  T* newest() { return list_.back(); }
   std::size_t size() const { return size_; }
   void clear() {
     while (T* first = list_.front()) erase(*first);
