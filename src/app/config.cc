@@ -281,6 +281,7 @@ std::string fallback_of(const Key<Config>& key) {
   const bool value = key.names.shape == Shape::Scalar && node.value.index() != 0;
   if (!key.names.fallback.empty() || !value) return key.names.fallback;
   const auto* text = std::get_if<std::string>(&node.value);
+  if (const bool* on = std::get_if<bool>(&node.value)) return *on ? "true" : "false";
   return text != nullptr ? *text : std::to_string(std::get<std::int64_t>(node.value));
 }
 
