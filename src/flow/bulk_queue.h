@@ -32,7 +32,7 @@ class BulkQueue {
   void push(BulkWork& work) {
     if (work.linked()) return;
     ready_.push_back(work);
-    if (!next_turn_.armed()) schedule();
+    if (!running_) schedule();
   }
   io::PipePool& pipes() { return pipes_; }
 
@@ -45,6 +45,7 @@ class BulkQueue {
   List<BulkWork, BulkWork> ready_;
   io::Task task_;
   io::Timer next_turn_;
+  bool running_ = false;
 };
 
 }  // namespace adit::flow
