@@ -152,8 +152,10 @@ void Http2Connection::advance() {
     if (!take_events(witness)) return;
   }
   const bool all_out = failure_ || push();
-  if (engine_.has_events()) loop_.run_later(task_);
-  if (!failure_ && !lingers_ && all_out && exchanges_.empty() &&
+  // What the last push() brought about: nothing else wakes us for it.
+  const bool more = !failure_ && !lingers_ && engine_.has_events();
+  if (more) loop_.run_later(task_);
+  if (!failure_ && !lingers_ && !more && all_out && exchanges_.empty() &&
       (engine_.over() || (draining_ && engine_.open() == 0))) {
     lingers_ = true;
     since_ = loop_.now();
@@ -221,8 +223,8 @@ void Http2Connection::on_event(const h2::ServerEvent& event) {
 }
 
 void Http2Connection::on_request(const h2::RequestCame& came) {
-  first_ = false;
-  timer_.set(loop_.now() + kStallTick);
+  // Once: were it set by every request, a client that goes on asking would never stall.
+  if (std::exchange(first_, false)) timer_.set(loop_.now() + kStallTick);
   http::RequestHead request = came.head;
   const bool continues = http::lists(request.fields, "expect", "100-continue");
   const bool unknown = !continues && http::has(request.fields, "expect");
@@ -233,7 +235,9 @@ void Http2Connection::on_request(const h2::RequestCame& came) {
   exchanges_.emplace(came.id, exchange.get());
   int status = came.too_long ? 431 : 0;
   if (status == 0 && unknown) status = 417;
-  if (status == 0 && exchange->request().authority.empty()) status = 400;
+  if (status == 0 && (exchange->request().authority.empty() ||
+                      !http::request_fault(exchange->request()).empty()))
+    status = 400;
   if (status == 0) return handler_.on_request(std::move(exchange));  // may destroy this
   exchange->respond({status, {}, 0});
   exchange->finish();

@@ -84,6 +84,32 @@ void remove_hop_by_hop(Fields& fields) {
   });
 }
 
+namespace {
+// A Host or an authority: visible ASCII without what would end it elsewhere.
+bool is_authority(std::string_view s) {
+  return std::ranges::all_of(s, [](char c) {
+    return c > ' ' && c < 0x7f && std::string_view("/?#@\\\"<>,").find(c) == std::string_view::npos;
+  });
+}
+}  // namespace
+
+std::string_view request_fault(const RequestHead& head) {
+  const bool connects = head.method == "CONNECT";
+  // HTTP/2's CONNECT has no scheme (RFC 9113 §8.5).
+  if (head.scheme != "http" && head.scheme != "https" && !(connects && head.scheme.empty()))
+    return "a target of another scheme than http and https";
+  if (!is_authority(head.authority)) return "a Host that is none";
+  if (!std::ranges::all_of(head.target, [](char c) { return c > ' ' && c < 0x7f && c != '#'; }))
+    return "a target with characters that it may not have";
+  if (connects) {
+    if (!head.target.empty()) return "a target that is no host and port";
+    return head.authority.empty() ? "a target without a host" : "";
+  }
+  if (!head.target.starts_with('/') && !(head.target == "*" && head.method == "OPTIONS"))
+    return "a target that is no path";
+  return {};
+}
+
 bool has_no_body(int status, std::string_view method) {
   return status < 200 || status == 204 || status == 304 || method == "HEAD";
 }

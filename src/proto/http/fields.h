@@ -53,6 +53,11 @@ struct RequestHead {
   bool has_body = false;
 };
 
+// Why no server has an answer to such a request, whichever version brought it; empty: it is one.
+// `target`, scheme and authority as described above (RFC 9110 §4.2 and §7.1, RFC 9113 §8.3.1); an
+// empty authority only where the caller lets one through.
+std::string_view request_fault(const RequestHead& head);
+
 // A response as its sender gives it. What frames it on the wire is the server's: fields that say
 // how it is framed, or that are for one connection alone, are left out of `fields`.
 struct ResponseHead {

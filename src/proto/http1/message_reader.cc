@@ -199,17 +199,6 @@ bool MessageReader::check_framing() {
 
 // --- requests ------------------------------------------------------------------------------------
 
-namespace {
-
-// A Host or an authority: visible ASCII without what would end it elsewhere.
-bool is_authority(std::string_view s) {
-  return std::ranges::all_of(s, [](char c) {
-    return c > ' ' && c < 0x7f && std::string_view("/?#@\\\"<>,").find(c) == std::string_view::npos;
-  });
-}
-
-}  // namespace
-
 Result<http::RequestHead> request_of(Head head, std::string_view scheme) {
   http::RequestHead out;
   out.scheme = scheme;
@@ -220,9 +209,8 @@ Result<http::RequestHead> request_of(Head head, std::string_view scheme) {
   out.authority = http::lower_text(head.field("host"));
   std::erase_if(head.fields, [](const Field& f) { return f.name == "host"; });
 
-  if (!std::ranges::all_of(head.target, [](char c) { return c > ' ' && c < 0x7f && c != '#'; }))
-    return Error{EBADMSG, "a target with characters that it may not have"};
   std::string_view target = head.target;
+  std::string path_of_its_own;  // where the absolute form has none
   if (head.method == "CONNECT") {
     out.authority = http::lower_text(target);
     target = {};
@@ -234,17 +222,13 @@ Result<http::RequestHead> request_of(Head head, std::string_view scheme) {
     const std::size_t path = std::min(target.find_first_of("/?"), target.size());
     out.authority = http::lower_text(target.substr(0, path));
     target.remove_prefix(path);
-    if (out.scheme != "http" && out.scheme != "https")
-      return Error{EBADMSG, "a target of another scheme than http and https"};
     if (out.authority.empty()) return Error{EBADMSG, "a target without a host"};
-  } else if (!target.starts_with('/') && !(target == "*" && head.method == "OPTIONS")) {
-    return Error{EBADMSG, "a target that is no path"};
+    if (!target.starts_with('/')) path_of_its_own = "/";
   }
-  if (!is_authority(out.authority)) return Error{EBADMSG, "a Host that is none"};
-  out.target = target;
-  if (out.target.empty() && head.method != "CONNECT") out.target = "/";
-  if (out.target.starts_with('?')) out.target.insert(0, "/");
+  out.target = path_of_its_own.append(target);
   out.method = std::move(head.method);
+  if (const std::string_view fault = http::request_fault(out); !fault.empty())
+    return Error{EBADMSG, std::string(fault)};
   out.fields = std::move(head.fields);
   return out;
 }

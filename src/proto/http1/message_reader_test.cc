@@ -222,6 +222,12 @@ TEST(HttpMessages, WhereARequestGoes) {
       {"GET", "/", "a/b", nullptr},
       {"GET", "/", "me@a", nullptr},
       {"GET", "/", "a,b", nullptr},
+      {"GET", "x", "a", nullptr},
+      {"GET", "/\x7f", "a", nullptr},
+      {"GET", "/\xc3\xa9", "a", nullptr},
+      {"GET", "https://a#b", "a", nullptr},
+      {"OPTIONS", "https://a.test", "a.test", "https a.test /"},
+      {"CONNECT", "a.test/x", "a", nullptr},
   };
   for (const Target& row : rows) {
     Head head;
