@@ -23,7 +23,8 @@ class Node(Process):
     def __init__(self, lab, name="node", allow=("127.0.0.0/8", "::1"), environment=None,
                  **settings):
         self.config, self.admin = lab.path(name + ".toml"), lab.path(name + ".sock")
-        toml_file(self.config, {"listen": f"127.0.0.1:{lab.free_port()}", "allow": list(allow),
+        rules = {"allow": list(allow)} if allow else {}  # an empty list is a mistake
+        toml_file(self.config, {"listen": f"127.0.0.1:{lab.free_port()}", **rules,
                                 "admin": self.admin, "io_backend": lab.backend, **settings,
                                 "log": {"format": "json", "level": "info"}})
         super().__init__(lab, name, [ADIT, "node", "-c", self.config],
