@@ -125,6 +125,13 @@ inline constexpr std::size_t kHttpStreamsMax = 100;
 // Credit for request bodies: of a stream, and of all of a connection that nobody reads.
 inline constexpr std::size_t kHttpStreamWindowBytes = 256_KiB;
 inline constexpr std::size_t kHttpConnectionWindowBytes = 1_MiB;
+// HTTP/2: streams of a connection that the client makes the server reset, by breaking the protocol
+// in them: so many at once, and a second. Each is a request begun for nothing (CVE-2025-8671).
+inline constexpr std::size_t kHttpProvokedResets = 1000;
+inline constexpr std::size_t kHttpProvokedResetsPerSecond = 33;
+// HTTP/2: a head, or trailers, over so many times the head's bound is not read to its end: a table
+// of HPACK makes a byte on the wire into thousands.
+inline constexpr std::size_t kHttpHeadReadFactor = 4;
 // Connections to the relay's own HTTPS before their request, per thread.
 inline constexpr std::size_t kSiteVisitsMax = 1024;
 

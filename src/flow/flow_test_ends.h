@@ -68,12 +68,12 @@ class MemoryEnd final : public Duplex {
     peer_->in_ended_ = true;
     loop_.run_later(peer_->task_);
   }
-  bool flushed() const override { return true; }
+  bool flushed() const override { return !unflushed; }
   void abort() override { aborted = true; }
   std::vector<std::uint8_t>& incoming() { return in_; }
 
   std::size_t capacity = 64 * 1024, piece = SIZE_MAX, total = 0;
-  bool aborted = false;
+  bool aborted = false, unflushed = false;
 
  private:
   void run() {

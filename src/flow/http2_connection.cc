@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kFeedBytes = 16 * 1024;
 // How often stalled requests are looked for.
 constexpr Duration kStallTick = 5s;
-constexpr std::uint32_t kNoError = 0;  // RFC 9113 §7
+constexpr std::uint32_t kNoError = 0, kEnhanceYourCalm = 0xb;  // RFC 9113 §7
 }  // namespace
 
 class Http2Exchange final : public HttpExchange {
@@ -97,8 +97,9 @@ class Http2Exchange final : public HttpExchange {
   bool stalled(Instant now) const {
     if (blocked_) return now - since_ >= limits::kHttpResponseStall;
     const h2::Server& engine = connection_->engine_;
-    return !responded_ && !expects_ && request_.has_body && engine.readable(id_).empty() &&
-           !engine.at_end(id_) && now - since_ >= limits::kHttpBodyStall;
+    const Duration most = responded_ ? limits::kHttpResponseStall : limits::kHttpBodyStall;
+    return !expects_ && request_.has_body && engine.readable(id_).empty() &&
+           !engine.at_end(id_) && now - since_ >= most;
   }
 
   Http2Connection* connection_;  // null: it is over
@@ -116,6 +117,7 @@ Http2Connection::Http2Connection(io::Loop& loop, HttpHandler& handler,
       engine_(h2::ServerSettings{}),
       timer_(loop, Delegate<void()>::to<&Http2Connection::on_timer>(this)),
       task_(Delegate<void()>::to<&Http2Connection::run>(this)),
+      provoked_(limits::kHttpProvokedResetsPerSecond, limits::kHttpProvokedResets, loop.now()),
       since_(loop.now()) {
   stream_->set_listener(this);
 }
@@ -158,9 +160,10 @@ void Http2Connection::advance() {
   if (!failure_ && !lingers_ && !more && all_out && exchanges_.empty() &&
       (engine_.over() || (draining_ && engine_.open() == 0))) {
     lingers_ = true;
-    since_ = loop_.now();
+    lingers_since_ = since_ = loop_.now();
     timer_.set(since_ + limits::kHttpLinger);
     stream_->finish();
+    unflushed_ = !stream_->flushed();
   }
   if (lingers_) {
     for (Bytes b = stream_->readable(); !b.empty(); b = stream_->readable())
@@ -274,6 +277,10 @@ bool Http2Connection::push() {
     if (out_.empty()) {
       if (lingers_) return true;
       out_ = as_text(engine_.drain(limits::kHttpSendBytes));
+      if (const std::size_t n = engine_.take_provoked(); n > 0) {
+        if (provoked_.available(loop_.now()) < n) engine_.go_away(kEnhanceYourCalm);
+        provoked_.take(n);
+      }
       if (out_.empty()) return true;
       since_ = loop_.now();
     }
@@ -290,11 +297,16 @@ void Http2Connection::on_timer() {
   const Witness witness(witness_);
   const Instant now = loop_.now();
   if (lingers_) {
+    // What is still within the end below is no less in need of its time.
+    const bool was_unflushed = std::exchange(unflushed_, !stream_->flushed());
+    if ((was_unflushed || unflushed_) && now - lingers_since_ < limits::kHttpResponseStall)
+      return timer_.set(now + limits::kHttpLinger);
     over_ = true;
     handler_.on_connection_over();  // may destroy this
     return;
   }
   if (!end_stalled(witness)) return;
+  cut_left();
   const Duration quiet = now - since_;
   if (!out_.empty()) {
     if (quiet >= limits::kHttpResponseStall) failure_ = Error{ETIMEDOUT, "the client has stalled"};
@@ -304,6 +316,19 @@ void Http2Connection::on_timer() {
   }
   timer_.set(now + kStallTick);
   loop_.run_later(task_);
+}
+
+// Finished responses that the client does not take. Nobody else waits for them.
+void Http2Connection::cut_left() {
+  std::map<h2::StreamId, Left> now_left;
+  for (const auto& [id, sent] : engine_.left()) {
+    const auto found = left_.find(id);
+    const bool stuck = found != left_.end() && found->second.sent == sent;
+    const Left left{sent, stuck ? found->second.since : loop_.now()};
+    if (loop_.now() - left.since >= limits::kHttpResponseStall) engine_.cut(id);
+    now_left.emplace(id, left);
+  }
+  left_ = std::move(now_left);
 }
 
 bool Http2Connection::end_stalled(const Witness& witness) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "base/token_bucket.h"
 #include "flow/http_connection.h"
 #include "flow/witness.h"
 #include "proto/h2/server.h"
@@ -36,6 +37,7 @@ class Http2Connection final : public HttpConnection, private DuplexListener {
   bool part_all(const Witness& witness, const Error& why);
   void on_timer();
   bool end_stalled(const Witness& witness);
+  void cut_left();
   // From an exchange, which leaves.
   void leave(h2::StreamId id);
 
@@ -47,9 +49,18 @@ class Http2Connection final : public HttpConnection, private DuplexListener {
   io::Task task_;
   Witness* witness_ = nullptr;
   std::map<h2::StreamId, Http2Exchange*> exchanges_;
+  // Responses whose exchange has left them to us, by what had been sent of them at which time.
+  struct Left {
+    std::uint64_t sent;
+    Instant since;
+  };
+  std::map<h2::StreamId, Left> left_;
+  TokenBucket provoked_;
   std::string out_;  // waits for the stream to take it
   std::size_t out_at_ = 0;
   Instant since_;    // nothing has been under way, or output stuck
+  Instant lingers_since_;
+  bool unflushed_ = false;  // when last looked at, lingering
   bool first_ = true, draining_ = false, lingers_ = false, over_ = false;
   std::optional<Error> failure_;
 };

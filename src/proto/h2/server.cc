@@ -50,6 +50,8 @@ struct Stream {
   bool blocked = false;        // a ResponseRoom is owed
   bool released = false;
   bool closed = false;         // the library has forgotten it
+  bool reset_by_us = false;    // not for the client's fault
+  std::uint64_t sent = 0;      // of the response's body
 };
 
 }  // namespace
@@ -67,8 +69,14 @@ struct Server::Impl {
   static int on_header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
                        std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
                        std::uint8_t, void* user) {
-    if (Stream* s = self(user).find(frame->hd.stream_id); s != nullptr && !s->head_done)
-      self(user).add_field(*s, text_of(name, name_size), text_of(value, value_size));
+    Impl& impl = self(user);
+    Stream* s = impl.find(frame->hd.stream_id);
+    if (s == nullptr) return 0;
+    s->head_bytes += name_size + value_size + kFieldOverhead;
+    if (s->head_bytes > limits::kHttpHeadReadFactor * impl.settings.head_bytes_max)
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // resets the stream
+    // Trailers are counted, and dropped.
+    if (!s->head_done) impl.add_field(*s, text_of(name, name_size), text_of(value, value_size));
     return 0;
   }
   static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* user);
@@ -106,6 +114,7 @@ struct Server::Impl {
       (void)nghttp2_session_resume_data(session.get(), static_cast<std::int32_t>(id));
   }
   void reset(StreamId id, std::uint32_t code) {
+    if (Stream* s = find(id)) s->reset_by_us = true;
     (void)nghttp2_submit_rst_stream(session.get(), NGHTTP2_FLAG_NONE,
                                     static_cast<std::int32_t>(id), code);
   }
@@ -128,6 +137,7 @@ struct Server::Impl {
   std::vector<StreamId> gone;    // closed and released: to be erased outside of callbacks
   std::size_t credit_due = 0;    // of the connection, for bytes that were dropped
   std::size_t open_streams = 0;
+  std::size_t provoked = 0;      // resets for the client's faults
   ByteVector out;
   bool over = false;
 };
@@ -135,7 +145,6 @@ struct Server::Impl {
 // --- callbacks -----------------------------------------------------------------------------------
 
 void Server::Impl::add_field(Stream& s, std::string_view name, std::string_view value) {
-  s.head_bytes += name.size() + value.size() + kFieldOverhead;
   if (s.head_bytes > settings.head_bytes_max) {
     s.too_long = true;
     return;
@@ -164,6 +173,7 @@ void Server::Impl::add_field(Stream& s, std::string_view name, std::string_view 
 void Server::Impl::on_request(StreamId id, Stream& s) {
   ++open_streams;
   s.head_done = true;
+  s.head_bytes = 0;  // of the trailers from here on
   s.head.version = 2;
   s.head.has_body = !s.ended;
   // The library has checked it (RFC 9113 §8.1.1), and that as many bytes come.
@@ -200,6 +210,10 @@ int Server::Impl::on_frame_sent(nghttp2_session*, const nghttp2_frame* frame, vo
       s->fin_sent = true;
       if (s->released && !s->ended) impl.reset(frame->hd.stream_id, NGHTTP2_NO_ERROR);
     }
+  }
+  if (frame->hd.type == NGHTTP2_RST_STREAM) {
+    const Stream* s = impl.find(frame->hd.stream_id);
+    if (s == nullptr || !s->reset_by_us) ++impl.provoked;
   }
   // The library ends the connection by itself when the client breaks the protocol.
   if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
@@ -249,6 +263,7 @@ nghttp2_ssize Server::Impl::read_body(nghttp2_session*, std::int32_t id, std::ui
     s->sending.release(s->sending.begin() + piece);
     n += piece;
   }
+  s->sent += n;
   if (n > 0 && !s->released && std::exchange(s->blocked, false))
     impl.events.emplace_back(ResponseRoom{id});
   if (s->sending.empty() && s->finished) {
@@ -413,9 +428,27 @@ void Server::release(StreamId id) {
   }
 }
 
+std::vector<Server::Left> Server::left() const {
+  std::vector<Left> out;
+  for (const auto& [id, s] : impl_->streams)
+    if (s.released && !s.closed) out.push_back({id, s.sent});
+  return out;
+}
+
+void Server::cut(StreamId id) {
+  const Stream* s = impl_->find(id);
+  if (s != nullptr && s->released && !s->closed && !impl_->over) impl_->reset(id, NGHTTP2_CANCEL);
+}
+
+std::size_t Server::take_provoked() { return std::exchange(impl_->provoked, 0); }
+
 void Server::go_away(std::uint32_t code) {
   Impl& c = *impl_;
   if (c.over) return;
+  if (code != NGHTTP2_NO_ERROR) {
+    (void)nghttp2_session_terminate_session(c.session.get(), code);
+    return;
+  }
   (void)nghttp2_submit_goaway(c.session.get(), NGHTTP2_FLAG_NONE,
                               nghttp2_session_get_last_proc_stream_id(c.session.get()), code,
                               nullptr, 0);

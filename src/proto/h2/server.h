@@ -67,7 +67,20 @@ class Server {
   // and a client that is still sending is told to stop (RFC 9113 §8.1).
   void release(StreamId id);
 
-  // No more requests; those under way go on. `code`: of RFC 9113 §7.
+  // Finished and released, but not yet out: the client gives no credit, or we do not send. `sent`
+  // grows as long as it moves.
+  struct Left {
+    StreamId id;
+    std::uint64_t sent;  // bytes of the body
+  };
+  std::vector<Left> left() const;
+  // Resets one of those.
+  void cut(StreamId id);
+  // Streams reset for what the client did wrong in them, since the last call.
+  std::size_t take_provoked();
+
+  // No more requests; those under way go on. `code` of RFC 9113 §7; with any but NO_ERROR nothing
+  // goes on, and ServerOver follows.
   void go_away(std::uint32_t code);
   std::size_t open() const;  // streams that are not over on the wire
   bool over() const;

@@ -234,6 +234,74 @@ TEST(H2Server, LongHeadsAndManyStreamsAreBounded) {
   EXPECT_FALSE(came[1].too_long);
 }
 
+// A table of HPACK makes little on the wire into much: it is not read to its end.
+TEST(H2Server, HeadsAndTrailersFarOverTheBoundAreReset) {
+  ServerSettings s;
+  s.head_bytes_max = 500;
+  Headers fields = {{":method", "GET"}, {":scheme", "https"}, {":authority", "a"}, {":path", "/"}};
+  for (int i = 0; i < 10; ++i) fields.emplace_back("x", std::string(400, 'x'));
+  Client c(s);
+  const auto id = c.ask(fields);
+  c.run();
+  EXPECT_TRUE(c.all<RequestCame>().empty());
+  EXPECT_EQ(c.answers[id].reset, NGHTTP2_INTERNAL_ERROR);
+  EXPECT_EQ(c.server.take_provoked(), 1u);
+
+  for (const std::size_t n : {std::size_t{2}, std::size_t{10}}) {
+    Client t(s);
+    Client::Body body{"", false};
+    const auto post = t.post(body);
+    t.run();
+    std::string name = "x", value(400, 'x');
+    const std::vector<nghttp2_nv> trailers(
+        n, {reinterpret_cast<std::uint8_t*>(name.data()),
+            reinterpret_cast<std::uint8_t*>(value.data()), name.size(), value.size(), 0});
+    nghttp2_submit_headers(t.session, NGHTTP2_FLAG_END_STREAM, post, nullptr, trailers.data(),
+                           trailers.size(), nullptr);
+    t.run();
+    EXPECT_EQ(t.server.at_end(post), n == 2);
+    EXPECT_EQ(t.all<RequestReset>().size(), n == 2 ? 0u : 1u);
+  }
+  EXPECT_FALSE(c.server.over());
+}
+
+// Resets are counted where the client made us send them, and nowhere else.
+TEST(H2Server, ProvokedResetsAreCounted) {
+  Client c;
+  Client::Body body{"abcd"};
+  c.post(body, "5");
+  const auto cut = c.get("/");
+  c.run();
+  c.server.release(cut);
+  c.run();
+  EXPECT_EQ(c.answers[cut].reset, NGHTTP2_INTERNAL_ERROR);
+  EXPECT_EQ(c.server.take_provoked(), 1u);
+  EXPECT_EQ(c.server.take_provoked(), 0u);
+}
+
+TEST(H2Server, WhatIsLeftAndDoesNotMoveMayBeCut) {
+  Client c;
+  nghttp2_settings_entry window{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
+  nghttp2_submit_settings(c.session, 0, &window, 1);
+  const auto id = c.get("/");
+  c.run();
+  c.server.respond(id, {200, {}}, false);
+  static_cast<void>(c.server.write(id, as_bytes("hello")));
+  c.server.finish(id);
+  EXPECT_TRUE(c.server.left().empty());
+  c.server.release(id);
+  c.run();
+  ASSERT_EQ(c.server.left().size(), 1u);
+  EXPECT_EQ(c.server.left()[0].id, id);
+  EXPECT_EQ(c.server.left()[0].sent, 0u);
+  c.server.cut(id);
+  c.run();
+  EXPECT_TRUE(c.server.left().empty());
+  EXPECT_EQ(c.server.open(), 0u);
+  EXPECT_EQ(c.answers[id].reset, NGHTTP2_CANCEL);
+  EXPECT_EQ(c.server.take_provoked(), 0u);
+}
+
 TEST(H2Server, WhatIsNotHttpIsRefused) {
   const Headers rows[] = {
       {{":method", "GET"}, {":scheme", "https"}, {":authority", "a"}},
