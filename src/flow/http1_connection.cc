@@ -111,6 +111,7 @@ void Http1Connection::advance() {
   if (witness.destroyed()) return;
   if (phase_ != Phase::Over) return timer_.set(deadline());
   timer_.stop();
+  if (std::exchange(told_, true)) return;
   handler_.on_connection_over();  // may destroy this
 }
 
@@ -147,8 +148,8 @@ Instant Http1Connection::deadline() const {
                                                    : limits::kHttpKeepAliveIdle);
     case Phase::Serving:
       if (!out_.empty() || blocked_) return since_ + limits::kHttpResponseStall;
-      if (!request_done_ && run_left_ == 0 && !expects_ && !head_sent_)
-        return since_ + limits::kHttpBodyStall;
+      if (!request_done_ && run_left_ == 0 && !expects_)
+        return since_ + (head_sent_ ? limits::kHttpResponseStall : limits::kHttpBodyStall);
       break;
     case Phase::Linger: return since_ + limits::kHttpLinger;
     case Phase::Over: break;
@@ -159,7 +160,14 @@ Instant Http1Connection::deadline() const {
 void Http1Connection::on_timer() {
   if (loop_.now() >= deadline()) {
     if (phase_ == Phase::Linger) {
-      phase_ = Phase::Over;
+      // What is still within the end below is no less in need of its time.
+      const bool was_unflushed = std::exchange(unflushed_, !stream_->flushed());
+      const bool waits = loop_.now() - lingers_since_ < limits::kHttpResponseStall;
+      if ((was_unflushed || unflushed_) && waits) {
+        since_ = loop_.now();
+      } else {
+        phase_ = Phase::Over;
+      }
     } else if (phase_ == Phase::Serving) {
       fail(Error{ETIMEDOUT, "the client has stalled"});
     } else if (reader_.started()) {
@@ -189,8 +197,9 @@ void Http1Connection::break_off(const Witness& witness) {
 
 void Http1Connection::linger() {
   phase_ = Phase::Linger;
-  since_ = loop_.now();
+  lingers_since_ = since_ = loop_.now();
   stream_->finish();
+  unflushed_ = !stream_->flushed();
 }
 
 // --- the request's head --------------------------------------------------------------------------
@@ -248,6 +257,12 @@ void Http1Connection::begin(http1::Head head) {
 
 // Of a request that is none, or cannot be served: nothing behind it can be understood.
 void Http1Connection::refuse(int status, std::string_view why) {
+  // Nothing is known of it, and what is left of the request before is not about it.
+  if (phase_ == Phase::Head) {
+    to_head_ = minor_0_ = expects_ = blocked_ = false;
+    run_left_ = 0;
+    since_ = loop_.now();
+  }
   phase_ = Phase::Serving;
   keep_alive_ = head_sent_ = finished_ = false;
   request_done_ = true;
@@ -410,14 +425,14 @@ void Http1Connection::respond(const http::ResponseHead& head) {
 std::size_t Http1Connection::write(Bytes bytes) {
   if (!head_sent_ || finished_ || failure_ || bytes.empty()) return 0;
   if (framing_ == Framing::None) return bytes.size();
-  if (out_.size() - out_at_ + bytes.size() > limits::kHttpSendBytes) flush();
+  if (out_.size() + bytes.size() > limits::kHttpSendBytes) flush();
   std::size_t dropped = 0;
   if (framing_ == Framing::Length && bytes.size() > length_left_) {
     dropped = bytes.size() - static_cast<std::size_t>(length_left_);
     bytes = bytes.first(static_cast<std::size_t>(length_left_));
   }
   std::size_t n = 0;
-  const std::size_t used = out_.size() - out_at_;
+  const std::size_t used = out_.size();
   if (framing_ == Framing::Chunked || used > 0) {
     constexpr std::size_t kChunkFrame = 16;  // its size and two line ends
     const std::size_t room = limits::kHttpSendBytes - std::min(limits::kHttpSendBytes,
@@ -451,16 +466,17 @@ void Http1Connection::finish() {
 }
 
 void Http1Connection::flush() {
-  if (out_at_ < out_.size()) {
+  if (!out_.empty()) {
     if (stream_full_) return;
-    const std::size_t n = stream_->write(as_bytes(out_).subspan(out_at_));
+    const std::size_t n = stream_->write(as_bytes(out_));
     if (n > 0) since_ = loop_.now();
-    out_at_ += n;
-    stream_full_ = out_at_ < out_.size();
-    if (stream_full_) return;
+    stream_full_ = n < out_.size();
+    if (stream_full_) {
+      out_.erase(0, n);
+      return;
+    }
   }
-  out_ = {};
-  out_at_ = 0;
+  out_ = {};  // an idle connection holds no buffer
 }
 
 std::unique_ptr<Duplex> Http1Connection::switch_protocol(const http::ResponseHead& head) {

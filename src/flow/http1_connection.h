@@ -84,9 +84,11 @@ class Http1Connection final : public HttpConnection, private DuplexListener {
   bool blocked_ = false;        // the exchange is owed on_writable
   bool stream_full_ = false;    // the stream owes us on_writable
   std::string out_;             // waits for the stream to take it
-  std::size_t out_at_ = 0;
   std::optional<Error> failure_;
   Instant since_;               // the phase began, or bytes moved in it
+  Instant lingers_since_;
+  bool unflushed_ = false;      // when last looked at, lingering
+  bool told_ = false;           // that it is over
 };
 
 }  // namespace adit::flow
