@@ -11,6 +11,7 @@
 
 #include "app/admin_relay.h"
 #include "app/config_difference.h"
+#include "app/heap_keeper.h"
 #include "app/log_sink.h"
 #include "app/node_settings.h"
 #include "app/relay_acme.h"
@@ -287,6 +288,7 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
   std::optional<Control> control;
   std::optional<RelayAdmin> admin;
   std::unique_ptr<RelayAcme> acme;
+  std::optional<HeapKeeper> heap;
   if (auto choice = choose_loop(shared.command.config.io_backend); !choice) {
     row.error = choice.error();
   } else {
@@ -325,10 +327,12 @@ void run_thread(std::uint32_t index, const Shared& shared, Startup& startup) {
                                       {"threads", startup.rows.size()},
                                       {"key", shared.identity.pin}});
     }
+    if (index == 0) heap.emplace(*loop);
     if (acme != nullptr) acme->start();  // visitors are served from now on, validators too
     loop->run();
   }
   startup.step.arrive_and_wait();
+  heap.reset();
   admin.reset();
   acme.reset();
   control.reset();

@@ -88,6 +88,10 @@ ByteVector FlowChannel::take_front(Outbox& box) {
 }
 
 void FlowChannel::tell(link::FlowNumber flow, Kind kind) {
+  if (role_ == Role::Relay && kind == Kind::Gone) {
+    if (gone_.size() >= limits::kFlowsPerSessionMax) gone_.erase(gone_.begin());
+    gone_.push_back(flow);
+  }
   // A peer that reads nothing gets nothing more: what it misses it asks for again.
   if (carrier_ == nullptr || !open_stream() || ring_.size() > 2 * limits::kFlowStreamBytes) return;
   write({kind, flow, {}, {}});
@@ -176,7 +180,11 @@ void FlowChannel::attach(flow::Carrier& carrier) {
   carrier_ = &carrier;
   carrier.set_datagram_source(this);
   // An agent without datagrams has nothing else to answer by.
-  if (role_ == Role::Relay && !boxes_.empty()) static_cast<void>(open_stream());
+  const bool wanted = role_ == Role::Relay && (!boxes_.empty() || !gone_.empty());
+  // Numbers are not used again, and one that the agent has forgotten as well says nothing to it;
+  // else it would keep the flow's socket for minutes.
+  if (wanted && open_stream())
+    for (const link::FlowNumber flow : gone_) write({Kind::Gone, flow, {}, {}});
   // What the lost link may have swallowed with the OPEN is told again; an agent that knows the flow
   // takes the payload and says so.
   if (!ready_.empty()) fill_stream();

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "base/byte_ring.h"
 #include "base/list.h"
@@ -91,6 +92,8 @@ class FlowChannel final : private flow::DatagramSource, private StreamSource {
   std::map<link::FlowNumber, std::unique_ptr<Outbox>> boxes_;
   List<Outbox, Outbox> ready_;  // with something waiting
   std::size_t queued_bytes_ = 0;
+  // Relay: flows that are over, the last ones. A lost link may have swallowed that.
+  std::vector<link::FlowNumber> gone_;
   Counter &sent_, &received_, &by_stream_, &dropped_queue_, &resets_, &malformed_;
 };
 
